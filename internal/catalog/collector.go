@@ -1,0 +1,38 @@
+package catalog
+
+var _ = add(Family{
+	Name:   "collector",
+	Doc:    "The collector itself, at each slow round of an instance: what the whole process uses (the same for all its instances) and what it costs this instance.",
+	Scope:  Instance,
+	Shape:  Sample,
+	Lane:   Slow,
+	Reader: "collector",
+	Columns: []Column{
+		{Name: "cpu_time", Doc: "CPU time, user and system, of the whole process (/proc/self/stat)", Kind: Counter, Type: Float, Unit: Ms, Agg: Max},
+		{Name: "busy_time", Doc: "time of rounds of the whole process, summed over workers", Kind: Counter, Type: Float, Unit: Ms, Agg: Max},
+		{Name: "memory", Doc: "resident memory of the process (VmRSS)", Kind: Gauge, Type: Int, Unit: Bytes, Agg: Max},
+		{Name: "memory_peak", Doc: "peak resident memory of the process (VmHWM)", Kind: Gauge, Type: Int, Unit: Bytes, Agg: Max},
+		{Name: "cycle_time", Doc: "longest of (last frame spooled - planned start of the round) among the instances that answered, last complete cycle", Kind: Gauge, Type: Float, Unit: Ms, Agg: Max},
+		{Name: "workers", Doc: "size of the thread pool", Kind: Gauge, Type: Int, Unit: Count, Agg: Last},
+		{Name: "overflow", Doc: "rounds in the overflow set, which hold no worker", Kind: Gauge, Type: Int, Unit: Count, Agg: Max},
+		{Name: "instances", Doc: "instances watched by the process", Kind: Gauge, Type: Int, Unit: Count, Agg: Last},
+		{Name: "spool_bytes", Doc: "size of the spool on disk", Kind: Gauge, Type: Int, Unit: Bytes, Agg: Max},
+		{Name: "spool_max_bytes", Doc: "limit of the spool", Kind: Gauge, Type: Int, Unit: Bytes, Agg: Last},
+		{Name: "spool_batches", Doc: "batches in the spool that are not acknowledged", Kind: Gauge, Type: Int, Unit: Count, Agg: Max},
+		{Name: "spool_oldest_age", Doc: "age of the oldest of them", Kind: Gauge, Type: Float, Unit: Seconds, Agg: Max},
+		{Name: "rounds", Doc: "rounds on this instance", Kind: Counter, Type: Int, Unit: Count, Agg: Sum},
+		{Name: "round_time", Doc: "time of the rounds on this instance, seen by the collector", Kind: Counter, Type: Float, Unit: Ms, Agg: Sum},
+		{Name: "round_trips", Doc: "network round trips to this instance", Kind: Counter, Type: Int, Unit: Count, Agg: Sum},
+		{Name: "server_time", Doc: "own cost: time between the first and the last statement of each round on the watched server's clock, an upper bound of the CPU time of our backends", Kind: Counter, Type: Float, Unit: Ms, Agg: Sum},
+		{Name: "connects", Doc: "connections opened to this instance", Kind: Counter, Type: Int, Unit: Count, Agg: Sum},
+		{Name: "connect_time", Doc: "time spent opening them", Kind: Counter, Type: Float, Unit: Ms, Agg: Sum},
+		{Name: "acquires", Doc: "pooled connections taken", Kind: Counter, Type: Int, Unit: Count, Agg: Sum},
+		{Name: "acquire_time", Doc: "time spent waiting for them", Kind: Counter, Type: Float, Unit: Ms, Agg: Sum},
+		{Name: "pool_open", Doc: "connections open to this instance", Kind: Gauge, Type: Int, Unit: Count, Agg: Max},
+		{Name: "pool_busy", Doc: "connections at work on this instance", Kind: Gauge, Type: Int, Unit: Count, Agg: Max},
+		{Name: "pool_max", Doc: "limit of open connections to this instance", Kind: Gauge, Type: Int, Unit: Count, Agg: Last},
+	},
+	Panels: []Panel{
+		{Title: "Own cost on this server", Doc: "Upper bound of the CPU time of the collector's backends.", Unit: Ms, Fn: "rate", Of: []Line{{Column: "server_time", Label: "server time"}}},
+	},
+})

@@ -1,0 +1,311 @@
+package frame
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pganalytics/pganalytics/internal/catalog"
+)
+
+// Gap is what stays of batches that were dropped or refused for good: for each
+// the batch without rows, its counters summed by Family.Sums (conservation, I2),
+// its stored outcomes turned into dropped ones (no silent gap, I4). It holds
+// several batches when neighbours were merged, at most one for each (instance,
+// database, lane).
+type Gap struct {
+	Batches []*Batch
+}
+
+// NewGap makes the gap form of a batch. It looks up Family.Sums in the catalog,
+// since it is made where the batch is made; a family unknown there can't occur.
+func NewGap(b *Batch) *Gap {
+	g := *b
+	g.Frames = nil
+	g.Outcomes = slices.Clone(b.Outcomes)
+	for i := range g.Outcomes {
+		if o := &g.Outcomes[i]; o.Code == Stored {
+			o.Code, o.At, o.Since = OutcomeDropped, 0, 0
+		}
+	}
+	for i := range b.Frames {
+		f := &b.Frames[i]
+		fam := catalog.Lookup(f.Family)
+		if fam == nil || fam.Shape != catalog.Sample || !fam.HasCounters() {
+			continue
+		}
+		g.Frames = mergeSums(g.Frames, sumFrame(f, fam.Sums))
+	}
+	return &Gap{Batches: []*Batch{&g}}
+}
+
+// sumFrame sums the counters of f by the keys in sums.
+func sumFrame(f *Frame, sums []string) Frame {
+	out := Frame{Family: f.Family, Database: f.Database, Part: Dropped, Since: f.Since, At: f.At}
+	var keys, counters []*Column
+	for i := range f.Columns {
+		c := &f.Columns[i]
+		switch {
+		case c.Kind == catalog.Key && slices.Contains(sums, c.Name):
+			keys = append(keys, c)
+		case c.Kind == catalog.Counter:
+			counters = append(counters, c)
+		}
+	}
+	for _, c := range append(slices.Clone(keys), counters...) {
+		out.Columns = append(out.Columns, Column{Name: c.Name, Kind: c.Kind, Type: c.Type})
+	}
+	index := map[string]int{}
+	var key []byte
+	for i := range f.N {
+		key = key[:0]
+		for _, c := range keys {
+			key = appendCell(key, c, i)
+		}
+		at, seen := index[string(key)]
+		if !seen {
+			at = out.N
+			index[string(key)] = at
+			out.N++
+			for k := range out.Columns {
+				out.Columns[k].grow()
+			}
+			for k, c := range keys {
+				out.Columns[k].copyCell(at, c, i)
+			}
+			for k := range counters {
+				out.Columns[len(keys)+k].setNull(at)
+			}
+		}
+		for k, c := range counters {
+			if !c.IsNull(i) {
+				out.Columns[len(keys)+k].add(at, c.Ints[i])
+			}
+		}
+	}
+	return out
+}
+
+// mergeSums adds a frame of sums to those of the same family and database.
+func mergeSums(frames []Frame, f Frame) []Frame {
+	for i := range frames {
+		g := &frames[i]
+		if g.Family != f.Family || g.Database != f.Database {
+			continue
+		}
+		all := Frame{Family: f.Family, Database: f.Database, Part: Dropped, Since: min(g.Since, f.Since), At: max(g.At, f.At)}
+		all.appendRows(g)
+		all.appendRows(&f)
+		var keys []string
+		for _, c := range all.Columns {
+			if c.Kind == catalog.Key {
+				keys = append(keys, c.Name)
+			}
+		}
+		frames[i] = sumFrame(&all, keys)
+		return frames
+	}
+	return append(frames, f)
+}
+
+// appendRows appends the rows of g, matching columns by name; a column that one of
+// them lacks is NULL there.
+func (f *Frame) appendRows(g *Frame) {
+	for i := range g.Columns {
+		if f.Column(g.Columns[i].Name) == nil {
+			c := Column{Name: g.Columns[i].Name, Kind: g.Columns[i].Kind, Type: g.Columns[i].Type}
+			for r := range f.N {
+				c.grow()
+				c.setNull(r)
+			}
+			f.Columns = append(f.Columns, c)
+		}
+	}
+	for i := range f.Columns {
+		c, from := &f.Columns[i], g.Column(f.Columns[i].Name)
+		for r := range g.N {
+			c.grow()
+			if from == nil {
+				c.setNull(f.N + r)
+			} else {
+				c.copyCell(f.N+r, from, r)
+			}
+		}
+	}
+	f.N += g.N
+}
+
+// MergeGaps makes one gap of several: sums are added, runs of the same outcome
+// joined, since and at span all. Only gaps of batches that were never sent may be
+// merged, else the backend could not tell what it already has.
+func MergeGaps(gaps ...*Gap) *Gap {
+	out := &Gap{}
+	index := map[string]*Batch{}
+	for _, g := range gaps {
+		for _, b := range g.Batches {
+			key := strings.Join([]string{b.Instance, b.Database, string(b.Lane), fmt.Sprint(b.Server.Incarnation)}, "\x00")
+			have := index[key]
+			if have == nil {
+				c := *b
+				c.Outcomes, c.Frames = slices.Clone(b.Outcomes), slices.Clone(b.Frames)
+				index[key] = &c
+				out.Batches = append(out.Batches, &c)
+				continue
+			}
+			have.Tick = min(have.Tick, b.Tick)
+			have.Schedules = append(slices.Clip(have.Schedules), b.Schedules...)
+			have.Unobserved = append(slices.Clip(have.Unobserved), b.Unobserved...)
+			have.Outcomes = append(have.Outcomes, b.Outcomes...)
+			for _, f := range b.Frames {
+				have.Frames = mergeSums(have.Frames, f)
+			}
+		}
+	}
+	for _, b := range out.Batches {
+		b.Outcomes = joinOutcomes(b.Outcomes)
+	}
+	return out
+}
+
+// joinOutcomes joins evenly spaced neighbours that differ in their tick only.
+func joinOutcomes(list []Outcome) []Outcome {
+	slices.SortStableFunc(list, func(a, b Outcome) int {
+		if c := strings.Compare(a.Family+"\x00"+a.Database, b.Family+"\x00"+b.Database); c != 0 {
+			return c
+		}
+		return int(min(1, max(-1, a.First-b.First)))
+	})
+	var out []Outcome
+	for _, o := range list {
+		if len(out) > 0 {
+			p := &out[len(out)-1]
+			step := o.First - p.Last
+			if p.Family == o.Family && p.Database == o.Database && p.Lane == o.Lane && p.Code == o.Code && p.Reason == o.Reason && p.Detail == o.Detail &&
+				step > 0 && (p.N == 1 || (p.Last-p.First) == step*(p.N-1)) && (o.N == 1 || (o.Last-o.First) == step*(o.N-1)) {
+				p.Last, p.N = o.Last, p.N+o.N
+				continue
+			}
+		}
+		out = append(out, o)
+	}
+	return out
+}
+
+// AppendGap appends the encoding of g to dst.
+func AppendGap(dst []byte, g *Gap) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(g.Batches)))
+	for _, b := range g.Batches {
+		raw := AppendBatch(nil, b)
+		dst = binary.AppendUvarint(dst, uint64(len(raw)))
+		dst = append(dst, raw...)
+	}
+	return dst
+}
+
+// DecodeGap decodes a gap; all of data must be used up.
+func DecodeGap(data []byte) (*Gap, error) {
+	d := &decoder{b: data}
+	g := &Gap{}
+	for range d.count("batches", MaxItems) {
+		n := d.uvarint()
+		if d.err == nil && n > uint64(len(d.b)) {
+			d.fail("truncated gap")
+		}
+		if d.err != nil {
+			break
+		}
+		b, err := DecodeBatch(d.b[:n])
+		if err != nil {
+			return nil, err
+		}
+		d.b = d.b[n:]
+		g.Batches = append(g.Batches, b)
+	}
+	if d.err == nil && len(d.b) != 0 {
+		d.fail("%d bytes after the end", len(d.b))
+	}
+	if d.err != nil {
+		return nil, d.err
+	}
+	return g, nil
+}
+
+// Gap decodes the envelope's gap; every dropped outcome gets the envelope's reason.
+func (e *Envelope) Gap() (*Gap, error) {
+	raw, err := e.Raw()
+	if err != nil {
+		return nil, err
+	}
+	g, err := DecodeGap(raw)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range g.Batches {
+		for i := range b.Outcomes {
+			if b.Outcomes[i].Code == OutcomeDropped && b.Outcomes[i].Reason == "" {
+				b.Outcomes[i].Reason = e.Reason
+			}
+		}
+	}
+	return g, nil
+}
+
+func (c *Column) grow() {
+	switch c.Type {
+	case catalog.Float:
+		c.Floats = append(c.Floats, 0)
+	case catalog.Text:
+		c.Texts = append(c.Texts, "")
+	default:
+		c.Ints = append(c.Ints, 0)
+	}
+	if c.Null != nil {
+		c.Null = append(c.Null, false)
+	}
+}
+
+func (c *Column) setNull(i int) {
+	if c.Null == nil {
+		c.Null = make([]bool, max(len(c.Ints), len(c.Floats), len(c.Texts)))
+	}
+	c.Null[i] = true
+}
+
+func (c *Column) add(i int, v int64) {
+	c.Ints[i] += v
+	if c.Null != nil {
+		c.Null[i] = false
+	}
+}
+
+func (c *Column) copyCell(i int, from *Column, j int) {
+	if from.IsNull(j) {
+		c.setNull(i)
+		return
+	}
+	switch c.Type {
+	case catalog.Float:
+		c.Floats[i] = from.Floats[j]
+	case catalog.Text:
+		c.Texts[i] = from.Texts[j]
+	default:
+		c.Ints[i] = from.Ints[j]
+	}
+}
+
+// appendCell appends an injective encoding of one cell, for use in map keys.
+func appendCell(dst []byte, c *Column, i int) []byte {
+	if c.IsNull(i) {
+		return append(dst, 0)
+	}
+	dst = append(dst, 1)
+	switch c.Type {
+	case catalog.Float:
+		return fmt.Appendf(dst, "%g;", c.Floats[i])
+	case catalog.Text:
+		return appendString(dst, c.Texts[i])
+	default:
+		return binary.LittleEndian.AppendUint64(dst, uint64(c.Ints[i]))
+	}
+}
