@@ -1,0 +1,3 @@
+package target
+
+type query struct{}
