@@ -1,0 +1,175 @@
+package agent
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/pganalytics/pganalytics/internal/catalog"
+	"github.com/pganalytics/pganalytics/internal/frame"
+)
+
+const second = int64(1_000_000)
+
+// plannedTicks is the backend's arithmetic over announced schedules: each holds
+// until the next one begins, or until Until.
+func plannedTicks(rows []frame.Schedule, upto int64) []int64 {
+	rows = slices.Clone(rows)
+	slices.SortFunc(rows, func(a, b frame.Schedule) int { return int(min(1, max(-1, a.From-b.From))) })
+	var out []int64
+	for i, r := range rows {
+		if r.Every == 0 || r.Reason != "" {
+			continue
+		}
+		for t := r.From; t <= upto; t += r.Every {
+			if r.Until != 0 && t > r.Until || i+1 < len(rows) && t >= rows[i+1].From {
+				break
+			}
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// Whatever happens, and whenever the timetable is asked: each tick that the
+// announced schedules plan leaves exactly once, and no other tick leaves.
+func TestEveryPlannedTickLeavesOnce(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		offset := rapid.Int64Range(0, 5*second).Draw(t, "offset")
+		everies := []int64{second, 5 * second, 10 * second, 60 * second, 300 * second}
+		now := rapid.Int64Range(1_000*second, 2_000*second).Draw(t, "start")
+		l := &line{Family: "wal", Segments: fresh(now, rapid.SampledFrom(everies).Draw(t, "every"), offset)}
+		table := &timetable{lines: []*line{l}}
+		var told []frame.Schedule
+		left := map[int64]int{}
+		announce := func() {
+			told = append(told, l.untold(catalog.Slow)...)
+			l.told = len(l.Segments)
+		}
+		announce()
+		steps := rapid.IntRange(1, 60).Draw(t, "steps")
+		for range steps {
+			switch rapid.IntRange(0, 7).Draw(t, "step") {
+			case 0: // the plan changes
+				every := rapid.SampledFrom(everies).Draw(t, "new every")
+				l.add(segment{From: align(l.floor(now), every, offset), Every: every})
+				announce()
+			case 1: // it ends
+				l.add(segment{From: l.floor(now) + 1})
+				announce()
+			case 2: // it is new again
+				l.add(fresh(l.floor(now)+1, rapid.SampledFrom(everies).Draw(t, "every"), offset)...)
+				announce()
+			case 3: // the process restarts
+				lines, err := decodeLines(appendLines(nil, table.lines))
+				if err != nil {
+					t.Fatal(err)
+				}
+				table.lines = lines
+				l = lines[0]
+				l.told = len(l.Segments)
+			case 4: // the clock jumps
+				now += rapid.Int64Range(0, 4_000*second).Draw(t, "jump")
+			case 5: // and back
+				now -= rapid.Int64Range(0, 100*second).Draw(t, "back")
+			}
+			if next, ok := table.next(); ok && rapid.Bool().Draw(t, "on time") {
+				now = max(now, next)
+			}
+			tick, ok := table.newest(now)
+			if !ok {
+				continue
+			}
+			if tick > now {
+				t.Fatalf("tick %d is after now %d", tick, now)
+			}
+			due, missed := table.take(tick)
+			for range due {
+				left[tick]++
+			}
+			for _, m := range missed {
+				if m.Last >= tick || m.First > m.Last || m.N < 1 || m.N > 1 && (m.Last-m.First)%(m.N-1) != 0 {
+					t.Fatalf("missed run %+v at tick %d", m.run, tick)
+				}
+				for i := range m.N {
+					left[m.First+i*m.every()]++
+				}
+			}
+		}
+		want := plannedTicks(told, l.Last)
+		if len(want) != len(left) {
+			t.Fatalf("%d ticks planned, %d left\nschedules %+v", len(want), len(left), told)
+		}
+		for _, tick := range want {
+			if left[tick] != 1 {
+				t.Fatalf("tick %d left %d times", tick, left[tick])
+			}
+		}
+	})
+}
+
+func TestFreshReadsAtOnceAndFiveSecondsLater(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		every int64
+		want  []int64
+	}{
+		{"a minute", 60 * second, []int64{1_000, 1_005, 1_022, 1_082}},
+		{"ten seconds", 10 * second, []int64{1_000, 1_005, 1_012, 1_022}},
+		{"five seconds: the grid is as fast", 5 * second, []int64{1_000, 1_002, 1_007, 1_012}},
+		{"a second", second, []int64{1_000, 1_001, 1_002, 1_003}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := &line{Segments: fresh(1_000*second, c.every, 2*second)}
+			for _, want := range c.want {
+				tick, ok := l.next()
+				if !ok || tick != want*second {
+					t.Fatalf("next tick %d, %v, want %d", tick/second, ok, want)
+				}
+				if due, missed := l.take(tick); !due || missed != nil {
+					t.Fatalf("tick %d: due %v, missed %v", want, due, missed)
+				}
+			}
+		})
+	}
+}
+
+// Grids of multiples of an interval share their ticks, so that everything due goes
+// in one round; offsets stay below min(interval/4, 5 s) and do spread.
+func TestGrids(t *testing.T) {
+	seen := map[int64]bool{}
+	for i := range 100 {
+		name := string(rune('a'+i%26)) + string(rune('a'+i/26))
+		for _, interval := range []time.Duration{time.Second, 10 * time.Second, time.Minute} {
+			offset := offsetOf(name, interval)
+			if limit := min(interval/4, 5*time.Second).Microseconds(); offset < 0 || offset >= limit {
+				t.Errorf("offset %d of %s at %s, limit %d", offset, name, interval, limit)
+			}
+			every := interval.Microseconds()
+			slow := align(12_345*second, 5*every, offset)
+			if (slow-offset)%every != 0 {
+				t.Errorf("tick %d of the slower grid is none of the faster", slow)
+			}
+			if interval == time.Minute {
+				seen[offset] = true
+			}
+		}
+	}
+	if len(seen) < 80 {
+		t.Errorf("%d offsets for 100 instances", len(seen))
+	}
+}
+
+func TestDamagedScheduleStateIsRefused(t *testing.T) {
+	good := appendLines(nil, []*line{{Database: "shop", Family: "tables", Via: "shop", Last: 7, Segments: fresh(1, second, 0)}})
+	if _, err := decodeLines(good); err != nil {
+		t.Fatal(err)
+	}
+	for i := range good {
+		if _, err := decodeLines(good[:i]); err == nil {
+			t.Errorf("the first %d of %d bytes are accepted", i, len(good))
+		}
+	}
+}
