@@ -109,6 +109,11 @@ const (
 	Last Agg = "last"
 )
 
+var (
+	units = []Unit{None, Ms, Seconds, Bytes, Blocks, Rows, Calls, Count, Percent}
+	fns   = []string{"rate", "avg", "max", "last", "ratio"}
+)
+
 // Column is one value of a family's rows.
 type Column struct {
 	Name string // PostgreSQL's own name where there is one
