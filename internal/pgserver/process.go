@@ -59,3 +59,33 @@ func Accepts(dataDir string) bool {
 	s := status(dataDir)
 	return s == "ready" || s == "standby"
 }
+
+// Below lists the live postgres processes that work in dir or a folder below it.
+func Below(dir string) []int {
+	real, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return nil
+	}
+	var pids []int
+	for _, pid := range processes() {
+		cwd, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/cwd")
+		if err == nil && (cwd == real || strings.HasPrefix(cwd, real+"/")) && serves(pid, cwd) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+func processes() []int {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	var pids []int
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
+	"testing"
 
 	"github.com/pganalytics/pganalytics/internal/pgserver"
 )
@@ -108,14 +108,8 @@ func (w where) sweep() {
 		if err != nil {
 			continue
 		}
-		if pid := pgserver.Postmaster(filepath.Join(dir, "data")); pid != 0 {
-			_ = syscall.Kill(pid, syscall.SIGQUIT)
-			for range 100 {
-				if pgserver.Postmaster(filepath.Join(dir, "data")) == 0 {
-					break
-				}
-				time.Sleep(20 * time.Millisecond)
-			}
+		for _, pid := range pgserver.Below(dir) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 		_ = os.RemoveAll(dir) // its shell may be removing it too
 		owner.Close()
@@ -133,11 +127,43 @@ func (w where) newRun() (dir string, owner *os.File, err error) {
 	if err != nil {
 		return "", nil, err
 	}
+	if err := os.Chmod(dir, 0o711); err != nil {
+		return "", nil, err
+	}
 	if err := w.account.Own(dir); err != nil {
 		return "", nil, err
 	}
 	owner, err = flock(filepath.Join(dir, "owner"), syscall.LOCK_EX)
 	return dir, owner, err
+}
+
+// Dir makes a folder that the account of pgserver.RunAs can pass, which t.TempDir's are not when
+// the tests run as root. It goes with the test, as do postgres processes left in it.
+func Dir(t testing.TB) string {
+	t.Helper()
+	w, err := place()
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, owner, err := w.newRun()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, pid := range pgserver.Below(run) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		_ = os.RemoveAll(run)
+		owner.Close()
+	})
+	dir := filepath.Join(run, "dir")
+	if err := os.Mkdir(dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // template gives the data directory to copy for a new server of b, made by initdb once.
