@@ -111,6 +111,11 @@ func (c *Cluster) Kill(t testing.TB) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
+	for deadline := time.Now().Add(startLimit); c.PID() == pid; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("postmaster %d survives SIGKILL", pid)
+		}
+	}
 	c.tell("keep")
 }
 
