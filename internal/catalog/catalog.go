@@ -127,6 +127,9 @@ type Column struct {
 	Expr By
 	// ResetBy names the Reset column that governs this counter; "" the first one.
 	ResetBy string
+	// Hint, of a Reset column: it may change though nothing began again, so that it
+	// is believed only when counters fell.
+	Hint bool
 	// Redact: the collector masks passwords in the value before it leaves.
 	Redact bool
 }
@@ -283,6 +286,9 @@ func (f *Family) validate() error {
 		if c.ResetBy != "" && (f.Column(c.ResetBy) == nil || f.Column(c.ResetBy).Kind != Reset) {
 			return fmt.Errorf("column %q: ResetBy names no Reset column", c.Name)
 		}
+	}
+	if f.HasCounters() && (f.Shape != Sample || f.Full) {
+		return fmt.Errorf("counters need shape sample, and not Full: else there is nothing to count from")
 	}
 	for _, s := range f.Sums {
 		if c := f.Column(s); c == nil || c.Kind != Key {

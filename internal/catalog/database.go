@@ -8,7 +8,8 @@ var _ = add(Family{
 	Columns: []Column{
 		{Name: "datid", Doc: "OID of the database", Kind: Key, Type: Int, Expr: Always("datid")},
 		{Name: "datname", Doc: "name of the database", Kind: Label, Type: Text, Expr: Always("datname")},
-		{Name: "stats_reset", Kind: Reset, Type: Time, Expr: Always("stats_reset")},
+		// A hint only: pg_stat_reset_single_table_counters sets it too, and leaves these counters alone.
+		{Name: "stats_reset", Kind: Reset, Type: Time, Hint: true, Expr: Always("stats_reset")},
 		{Name: "numbackends", Doc: "backends connected", Kind: Gauge, Type: Int, Unit: Count, Agg: Max, Expr: Always("numbackends")},
 		{Name: "xact_commit", Doc: "transactions committed", Kind: Counter, Type: Int, Unit: Count, Agg: Sum, Expr: Always("xact_commit")},
 		{Name: "xact_rollback", Doc: "transactions rolled back", Kind: Counter, Type: Int, Unit: Count, Agg: Sum, Expr: Always("xact_rollback")},

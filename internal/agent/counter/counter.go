@@ -3,7 +3,6 @@ package counter
 import (
 	"time"
 
-	"github.com/pganalytics/pganalytics/internal/catalog"
 	"github.com/pganalytics/pganalytics/internal/frame"
 )
 
@@ -65,10 +64,4 @@ type Result struct {
 	Changed  int        // rows that changed, vanished or are due to be sent whole
 	Items    int        // rows sent one by one
 	Coverage []Coverage // of each counter in Family.Cut.By; nil without a Cut
-}
-
-// Count compares a reading with the baseline. base is nil for the first reading of
-// an (instance, incarnation, database, family): then it only sets the baseline.
-func Count(f *catalog.Family, base *Baseline, r Reading, opt Options) Result {
-	panic("counter: being written")
 }
