@@ -1,8 +1,11 @@
 package target
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/pganalytics/pganalytics/internal/agent/counter"
@@ -89,6 +92,8 @@ type Reading struct {
 	// Err says why nothing was read; Reason is its short word (see ReasonOf).
 	Err    error
 	Reason string
+
+	buffer *buffer
 }
 
 // RoundStats is what a round cost and noticed.
@@ -114,40 +119,100 @@ type RoundStats struct {
 
 // Target is one watched instance. Its methods may be called from any goroutine;
 // two rounds of one lane go one after another.
-type Target struct{}
+type Target struct {
+	cfg      Config
+	log      *slog.Logger
+	home     string
+	pool     *pool
+	settings string // target list of the common head
+	head     *stmt
+	lanes    map[catalog.Lane]chan struct{}
+
+	mu        sync.Mutex
+	facts     *Facts
+	extension map[string]*extInDB // by database: what Contact found of extensions
+	watched   map[string]string   // by database: what the watch gave
+	missing   map[string][]string // by planKey: columns that are not there
+	queries   map[string]*query   // by planKey: as last compiled
+	alone     map[string]bool     // by planKey: failed in its group, until it recovers
+	last      map[string]bool     // by planKey: broke the connection; read after all others
+	pooled    bool                // named statements don't survive: a transaction pooler
+	warned    bool                // of the role's powers
+	checked   map[string]bool     // by the name of a family's statement: home parses it whole
+	version   catalog.Version     // the server's major
+}
+
+// planKey names a plan: what a family is in another database may differ.
+func planKey(family, database string) string { return family + "\x00" + database }
+
+func (p *Plan) key() string { return planKey(p.Family.Name, p.Database) }
 
 // New checks the configuration; it doesn't connect. No error shows the URL.
-func New(cfg Config, log *slog.Logger) (*Target, error) { return nil, nil }
-
-// Contact connects or reuses a connection, inspects the instance and gives what
-// can be planned. An error leaves the former facts in force.
-func (t *Target) Contact(ctx context.Context) (*Facts, error) { return nil, nil }
+func New(cfg Config, log *slog.Logger) (*Target, error) {
+	base, err := parseURL(cfg.URL, cfg.Password)
+	if err != nil {
+		return nil, fmt.Errorf("instance %s: url: %w", cfg.Name, err)
+	}
+	// Whatever the URL says of it: connecting has one limit.
+	cfg.Limits.Connect = cmp.Or(base.ConnectTimeout, cfg.Limits.Connect, 5*time.Second)
+	base.ConnectTimeout = 0
+	cfg.Limits.Lock = cmp.Or(cfg.Limits.Lock, 100*time.Millisecond)
+	cfg.Limits.Statement = cmp.Or(cfg.Limits.Statement, 5*time.Second)
+	cfg.Pool.Max = cmp.Or(cfg.Pool.Max, 10)
+	cfg.Pool.IdleTimeout = cmp.Or(cfg.Pool.IdleTimeout, 5*time.Minute)
+	if cfg.Pool.Max < 1 || cfg.Pool.Min < 0 || cfg.Pool.Min > cfg.Pool.Max {
+		return nil, fmt.Errorf("instance %s: pool: %d to %d connections", cfg.Name, cfg.Pool.Min, cfg.Pool.Max)
+	}
+	pool, err := newPool(base, cfg.Pool, cfg.Limits.Connect)
+	if err != nil {
+		return nil, fmt.Errorf("instance %s: make the connection pool: %w", cfg.Name, err)
+	}
+	settings := settingsSQL(cfg.Limits)
+	return &Target{
+		cfg: cfg, log: log.With("instance", cfg.Name), home: base.Database, pool: pool,
+		settings: settings, head: headStmt(settings, ""),
+		lanes:     map[catalog.Lane]chan struct{}{catalog.Fast: make(chan struct{}, 1), catalog.Slow: make(chan struct{}, 1)},
+		extension: map[string]*extInDB{}, watched: map[string]string{}, missing: map[string][]string{}, checked: map[string]bool{}, queries: map[string]*query{},
+		alone: map[string]bool{}, last: map[string]bool{},
+	}, nil
+}
 
 // Warm reports whether a round on a database could begin without opening a
 // connection. It is a hint: the answer may be old when it arrives.
-func (t *Target) Warm(via string) bool { return false }
-
-// Read runs one round: all plans given, which must have this Via and lane, on one
-// connection, in one network round trip (one more when a Sync group failed).
-// texts are the keys for a Dictionary's plan (queryid); without any it gives a
-// frame of no rows. The readings are in the order of the plans, one each. err is
-// not nil when nothing was read because there was no connection; every reading
-// then has it as well. Frames are the caller's until Release.
-func (t *Target) Read(ctx context.Context, via string, lane catalog.Lane, plans []Plan, texts []int64) ([]Reading, RoundStats, error) {
-	return nil, RoundStats{}, nil
-}
-
-// Release gives the memory of the readings' frames back, to be used by later
-// rounds of any target. Nothing may refer to the columns of the frames then
-// (strings stay valid). Not calling it costs garbage collection, nothing else.
-func Release(readings []Reading) {}
-
-// ReasonOf gives the short word for an error of this package: connect, timeout,
-// auth, gone, no_connect, too_many_connections, lock_timeout, statement_timeout,
-// privilege, missing, not_loaded, extension_missing, not_extension, too_big,
-// starting, recovery_conflict, reset, lost, failed. "" for nil.
-func ReasonOf(err error) string { return "" }
+func (t *Target) Warm(via string) bool { return t.pool.warm(via) }
 
 // Close closes all connections; rounds at work end by themselves first, or with
 // their ctx.
-func (t *Target) Close() {}
+func (t *Target) Close() { t.pool.close() }
+
+// enter waits for the lane.
+func (t *Target) enter(ctx context.Context, lane catalog.Lane) error {
+	select {
+	case t.lanes[lane] <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fail(reasonConnect, "wait for the round before", context.Cause(ctx))
+	}
+}
+
+func (t *Target) leave(lane catalog.Lane) { <-t.lanes[lane] }
+
+// patience is how long a statement may take to answer: more than the server's own
+// limits allow, so the connection is dead then.
+func (t *Target) patience() time.Duration { return t.cfg.Limits.Statement + 2*time.Second }
+
+func (t *Target) isPooled() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.pooled
+}
+
+// setPooled is for good: an instance is reached as its URL says.
+func (t *Target) setPooled() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.pooled {
+		t.pooled = true
+		t.log.Info("transaction pooler found, statements are not prepared by name")
+	}
+}
