@@ -92,7 +92,7 @@ func (c *counting) restarts() {
 			}
 		}
 	}
-	if c.restartedServer() && c.notes.fell > 0 {
+	if kept := c.base.proof.Valid && c.next.proof.Valid && !c.notes.whole; c.restartedServer() && c.notes.fell > 0 && !kept {
 		c.crash()
 	}
 }
