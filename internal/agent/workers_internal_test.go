@@ -75,6 +75,7 @@ func TestOverflowIsBounded(t *testing.T) {
 			t.Errorf("%d in the overflow set, %d slots used, %d waiting, want %d, 4, 16", over, used, waiting, maxOverflow)
 		}
 		close(hang)
+		synctest.Wait()
 	})
 }
 
