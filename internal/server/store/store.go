@@ -71,9 +71,9 @@ func Open(url string, o Options) (*pgxpool.Pool, error) {
 // with fsync on.
 func Check(ctx context.Context, pool *pgxpool.Pool, o Options) error {
 	var version int
-	var fsync string
+	var fsync, encoding string
 	var recovery bool
-	err := pool.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, current_setting('fsync'), pg_is_in_recovery()`).Scan(&version, &fsync, &recovery)
+	err := pool.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, current_setting('fsync'), current_setting('server_encoding'), pg_is_in_recovery()`).Scan(&version, &fsync, &encoding, &recovery)
 	switch {
 	case err != nil:
 		return fmt.Errorf("check the store: %w", err)
@@ -81,6 +81,8 @@ func Check(ctx context.Context, pool *pgxpool.Pool, o Options) error {
 		return fmt.Errorf("%w: server_version_num %d, want %d or newer", ErrUnfit, version, Minimum)
 	case fsync != "on" && !o.AllowFsyncOff:
 		return fmt.Errorf("%w: fsync is %s, so a crash of its machine would lose what was confirmed", ErrUnfit, fsync)
+	case encoding != "UTF8":
+		return fmt.Errorf("%w: the database's encoding is %s, want UTF8", ErrUnfit, encoding)
 	case recovery:
 		return errors.New("check the store: it is a standby, which cannot be written")
 	}
