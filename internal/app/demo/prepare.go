@@ -30,7 +30,7 @@ func Settings() map[string]string {
 		"track_io_timing":          "on",
 		"track_wal_io_timing":      "on",
 		"track_functions":          "all",
-		"autovacuum_naptime":       "10s", // so that vacuums are seen within half a minute
+		"autovacuum_naptime":       "5s", // so that vacuums are seen within half a minute
 	}
 }
 

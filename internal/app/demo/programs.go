@@ -68,7 +68,7 @@ WHERE o.customer_id = $1 GROUP BY o.id ORDER BY o.created_at DESC LIMIT 10`, cus
 // product that everyone wants the next customer waits for the lock.
 func checkout(ctx context.Context, c *client) error {
 	items := []int{1 + c.rand.IntN(products)}
-	if c.rand.IntN(100) < 55 {
+	if c.rand.IntN(100) < 60 {
 		items = append(items, 7) // on the front page
 	}
 	if c.rand.IntN(100) < 40 {
@@ -86,15 +86,17 @@ func checkout(ctx context.Context, c *client) error {
 		return err
 	}
 	for _, item := range items {
+		began := time.Now()
 		if _, err := tx.Exec(ctx, "UPDATE stock SET quantity = quantity - 1, updated_at = now() WHERE product_id = $1", item); err != nil {
 			return err
 		}
+		c.rest += time.Since(began) // a wait for the lock, not work
 		if _, err := tx.Exec(ctx, `INSERT INTO order_items (order_id, product_id, quantity, price_cents)
 SELECT $1, id, 1, price_cents FROM products WHERE id = $2`, order, item); err != nil {
 			return err
 		}
 	}
-	c.think(150*time.Millisecond, 900*time.Millisecond)
+	c.think(200*time.Millisecond, 1200*time.Millisecond)
 	if c.rand.IntN(100) < 12 {
 		return tx.Rollback(ctx) // the card was declined
 	}
