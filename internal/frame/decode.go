@@ -53,6 +53,7 @@ type decoder struct {
 	b     []byte
 	err   error
 	cells int
+	seen  map[string]bool // names of the columns of one frame
 }
 
 func (d *decoder) fail(format string, args ...any) {
@@ -75,10 +76,10 @@ func (d *decoder) batch() *Batch {
 	b.Tick = d.varint()
 	b.Server = d.server()
 	for range d.count("schedules", MaxItems) {
-		s := Schedule{Family: d.string("family"), Database: d.string("database"), Lane: d.lane(), From: d.varint(), Until: d.varint(), Every: d.varint(),
+		s := Schedule{Family: d.name("family"), Database: d.string("database"), Lane: d.lane(), From: d.varint(), Until: d.varint(), Every: d.varint(),
 			Reason: d.string("reason"), Limit: d.string("limit"), Detail: d.string("detail"), Remedy: d.string("remedy")}
 		for range d.count("absent columns", MaxColumns) {
-			s.Absent = append(s.Absent, d.string("absent column"))
+			s.Absent = append(s.Absent, d.name("absent column"))
 		}
 		if d.err != nil {
 			return b
@@ -86,7 +87,7 @@ func (d *decoder) batch() *Batch {
 		b.Schedules = append(b.Schedules, s)
 	}
 	for range d.count("outcomes", MaxItems) {
-		o := Outcome{Family: d.string("family"), Database: d.string("database"), Lane: d.lane(), Code: Code(d.byte())}
+		o := Outcome{Family: d.name("family"), Database: d.string("database"), Lane: d.lane(), Code: Code(d.byte())}
 		if d.err == nil && (o.Code < Stored || o.Code > OutcomeDropped) {
 			d.fail("outcome code %d", o.Code)
 		}
@@ -101,12 +102,12 @@ func (d *decoder) batch() *Batch {
 		b.Outcomes = append(b.Outcomes, o)
 	}
 	for range d.count("unobserved", MaxItems) {
-		u := Unobserved{Family: d.string("family"), Database: d.string("database"), Reason: d.string("reason"), Since: d.varint(), At: d.varint(), Detail: d.string("detail")}
+		u := Unobserved{Family: d.name("family"), Database: d.string("database"), Reason: d.string("reason"), Since: d.varint(), At: d.varint(), Detail: d.string("detail")}
 		for range d.count("upper bounds", MaxColumns) {
 			if u.Upper == nil {
 				u.Upper = map[string]int64{}
 			}
-			name := d.string("column")
+			name := d.name("column")
 			u.Upper[name] = d.varint()
 		}
 		if d.err != nil {
@@ -138,7 +139,7 @@ func (d *decoder) server() Server {
 }
 
 func (d *decoder) frame() Frame {
-	f := Frame{Family: d.string("family"), Database: d.string("database"), Part: Part(d.byte())}
+	f := Frame{Family: d.name("family"), Database: d.string("database"), Part: Part(d.byte())}
 	if d.err == nil && f.Part > Dropped {
 		d.fail("family %q: part %d", f.Family, f.Part)
 	}
@@ -150,15 +151,21 @@ func (d *decoder) frame() Frame {
 		return f
 	}
 	f.N = int(rows)
-	for range d.count("columns", MaxColumns) {
+	columns := d.count("columns", MaxColumns)
+	if d.seen == nil {
+		d.seen = map[string]bool{}
+	}
+	clear(d.seen)
+	f.Columns = make([]Column, 0, min(columns, 64))
+	for range columns {
 		c := d.column(f.Family, f.N)
+		if d.err == nil && d.seen[c.Name] {
+			d.fail("family %q: column %q twice", f.Family, c.Name)
+		}
 		if d.err != nil {
 			return f
 		}
-		if f.Column(c.Name) != nil {
-			d.fail("family %q: column %q twice", f.Family, c.Name)
-			return f
-		}
+		d.seen[c.Name] = true
 		f.Columns = append(f.Columns, c)
 	}
 	if f.N > 0 && len(f.Columns) == 0 {
@@ -168,82 +175,149 @@ func (d *decoder) frame() Frame {
 }
 
 func (d *decoder) column(family string, n int) Column {
-	c := Column{Name: d.string("column")}
-	kind, typ, form := d.byte(), d.byte(), d.byte()
+	c := Column{Name: d.name("column")}
+	head := d.byte()
+	typ, form := head>>2&7, head>>5
+	if d.err == nil && (int(typ) >= len(types) || form >= forms) {
+		d.fail("family %q column %q: type %d, form %d", family, c.Name, typ, form)
+	}
+	if d.cells += n; d.err == nil && d.cells > MaxCells {
+		d.fail("family %q column %q: more than %d cells", family, c.Name, MaxCells)
+	}
 	if d.err != nil {
 		return c
 	}
-	for k, code := range kindCode {
-		if code == kind {
-			c.Kind = k
-		}
-	}
-	for t, code := range typeCode {
-		if code == typ {
-			c.Type = t
-		}
-	}
-	if c.Kind == "" || c.Type == "" || form > formFixed {
-		d.fail("family %q column %q: kind %d, type %d, form %d", family, c.Name, kind, typ, form)
-		return c
-	}
-	if d.cells += n; d.cells > MaxCells {
-		d.fail("family %q column %q: more than %d cells", family, c.Name, MaxCells)
-		return c
-	}
-	if form > formConst && len(d.b) < (n+7)/8 {
-		d.fail("family %q column %q: truncated", family, c.Name)
-		return c
-	}
-	if form == formAllNull {
+	c.Kind, c.Type = kinds[head&3], types[typ]
+	isInt := c.Type != catalog.Float && c.Type != catalog.Text
+	values := n // that follow, one by one
+	switch form {
+	case formNull:
 		c.Null = make([]bool, n)
 		for i := range c.Null {
 			c.Null[i] = true
 		}
-	} else if d.bool() {
+		values = 0
+	case formConst:
+		values = min(n, 1)
+	case formValuesNull, formFixedNull:
 		c.Null = d.bits(n)
+		for _, null := range c.Null {
+			if null {
+				values--
+			}
+		}
+	case formSparse:
+		values = (n + 7) / 8
+	}
+	width := 1 // a value takes at least that
+	if form == formFixed || form == formFixedNull {
+		width = 8
+	}
+	if d.err == nil && values > len(d.b)/width {
+		d.fail("family %q column %q: truncated", family, c.Name)
 	}
 	if d.err != nil {
 		return c
 	}
-	switch c.Type {
-	case catalog.Float:
+	switch {
+	case c.Type == catalog.Float:
 		c.Floats = make([]float64, n)
-	case catalog.Text:
+	case c.Type == catalog.Text:
 		c.Texts = make([]string, n)
 	default:
 		c.Ints = make([]int64, n)
 	}
 	switch {
-	case form == formAllNull:
-	case form == formConst && c.Ints == nil:
-		d.fail("family %q column %q: form %d for type %s", family, c.Name, form, c.Type)
+	case form == formNull:
+	case form == formConst && n == 0,
+		form == formSparse && !isInt,
+		c.Type == catalog.Float && width == 1,
+		c.Type == catalog.Text && width == 8:
+		d.fail("family %q column %q: form %d for %d values of type %s", family, c.Name, form, n, c.Type)
+	case c.Type == catalog.Float:
+		for i := range c.Floats {
+			if c.Null == nil || !c.Null[i] {
+				c.Floats[i] = math.Float64frombits(d.fixed())
+			}
+		}
+	case c.Type == catalog.Text && form == formConst:
+		v := d.string(c.Name)
+		for i := range c.Texts {
+			c.Texts[i] = v
+		}
+	case c.Type == catalog.Text:
+		d.texts(&c)
 	case form == formConst:
 		v := d.varint()
 		for i := range c.Ints {
 			c.Ints[i] = v
 		}
-	default:
-		for i := range n {
-			if c.IsNull(i) {
-				continue
-			}
-			switch {
-			case c.Type == catalog.Float:
-				c.Floats[i] = math.Float64frombits(d.fixed())
-			case c.Type == catalog.Text:
-				c.Texts[i] = d.string("value of " + c.Name)
-			case form == formFixed:
+	case form == formSparse:
+		d.sparse(c.Ints)
+	case width == 8:
+		for i := range c.Ints {
+			if c.Null == nil || !c.Null[i] {
 				c.Ints[i] = int64(d.fixed())
-			default:
-				c.Ints[i] = d.varint()
+			}
+		}
+	default:
+		d.ints(&c)
+	}
+	return c
+}
+
+func (d *decoder) ints(c *Column) {
+	least := d.varint()
+	b := d.b
+	for i := range c.Ints {
+		if c.Null != nil && c.Null[i] {
+			continue
+		}
+		var x uint64
+		if len(b) > 0 && b[0] < 0x80 {
+			x, b = uint64(b[0]), b[1:]
+		} else {
+			var n int
+			if x, n = binary.Uvarint(b); n <= 0 {
+				d.fail("column %q: bad number", c.Name)
+				return
+			}
+			b = b[n:]
+		}
+		c.Ints[i] = int64(uint64(least) + x)
+	}
+	d.b = b
+}
+
+func (d *decoder) sparse(ints []int64) {
+	bits := d.b[:(len(ints)+7)/8]
+	d.b = d.b[len(bits):]
+	for i := range ints {
+		if bits[i/8]&(1<<(i%8)) != 0 {
+			if ints[i] = int64(d.uvarint()); ints[i] <= 0 && d.err == nil {
+				d.fail("a sparse column with %d", ints[i])
 			}
 			if d.err != nil {
-				return c
+				return
 			}
 		}
 	}
-	return c
+}
+
+// texts reads strings; the same one again, as it comes in names, is kept once.
+func (d *decoder) texts(c *Column) {
+	last := ""
+	for i := range c.Texts {
+		if c.Null != nil && c.Null[i] {
+			continue
+		}
+		if n, size := binary.Uvarint(d.b); size > 0 && n == uint64(len(last)) && uint64(len(d.b)-size) >= n && string(d.b[size:size+len(last)]) == last {
+			d.b = d.b[size+len(last):]
+		} else if last = d.string(c.Name); d.err != nil {
+			return
+		}
+		c.Texts[i] = last
+	}
 }
 
 func (d *decoder) id() ID {
@@ -279,13 +353,26 @@ func (d *decoder) bool() bool {
 
 func (d *decoder) lane() catalog.Lane {
 	x := d.byte()
-	for l, code := range laneCode {
-		if code == x {
-			return l
-		}
+	if x == 0 || int(x) >= len(lanes) {
+		d.fail("lane %d", x)
+		return ""
 	}
-	d.fail("lane %d", x)
-	return ""
+	return lanes[x]
+}
+
+// name reads a name that appendName wrote.
+func (d *decoder) name(what string) string {
+	n := d.uvarint()
+	switch {
+	case d.err != nil:
+		return ""
+	case n == 0:
+		return d.string(what)
+	case n > uint64(len(names)):
+		d.fail("%s: no name has the number %d", what, n)
+		return ""
+	}
+	return names[n-1]
 }
 
 func (d *decoder) fixed() uint64 {

@@ -172,9 +172,20 @@ func (e *Envelope) Raw() ([]byte, error) {
 
 // NewEnvelope wraps a batch.
 func NewEnvelope(b *Batch) *Envelope {
-	raw := AppendBatch(nil, b)
-	return &Envelope{Kind: KindBatch, ID: b.ID, Prev: b.Prev, FirstSeq: b.ID.Seq, Tick: b.Tick, CRC: Checksum(raw), RawLen: len(raw), Data: Compress(raw)}
+	buf := rawBuffers.Get().(*[]byte)
+	raw := AppendBatch((*buf)[:0], b)
+	e := &Envelope{Kind: KindBatch, ID: b.ID, Prev: b.Prev, FirstSeq: b.ID.Seq, Tick: b.Tick, CRC: Checksum(raw), RawLen: len(raw), Data: Compress(raw)}
+	if cap(raw) <= maxRawBuffer {
+		*buf = raw
+		rawBuffers.Put(buf)
+	}
+	return e
 }
+
+// rawBuffers hold raw bytes while they are compressed; a huge one is not kept.
+var rawBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+const maxRawBuffer = 256 << 10
 
 // Batch decodes the envelope's batch and checks that it is the one named outside.
 func (e *Envelope) Batch() (*Batch, error) {

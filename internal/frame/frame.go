@@ -88,8 +88,11 @@ func (c CollectorID) String() string { return hex.EncodeToString(c[:]) }
 // ParseCollectorID reads 32 hexadecimal digits.
 func ParseCollectorID(s string) (CollectorID, error) {
 	var id CollectorID
-	if n, err := hex.Decode(id[:], []byte(s)); err != nil || n != 16 || len(s) != 32 {
+	if len(s) != 2*len(id) {
 		return id, fmt.Errorf("collector id %q: want 32 hexadecimal digits", s)
+	}
+	if _, err := hex.Decode(id[:], []byte(s)); err != nil {
+		return CollectorID{}, fmt.Errorf("collector id %q: want 32 hexadecimal digits", s)
 	}
 	return id, nil
 }

@@ -32,7 +32,7 @@ func NewGap(b *Batch) *Gap {
 	for i := range b.Frames {
 		f := &b.Frames[i]
 		fam := catalog.Lookup(f.Family)
-		if fam == nil || fam.Shape != catalog.Sample || !fam.HasCounters() {
+		if fam == nil || f.N == 0 || fam.Shape != catalog.Sample || !fam.HasCounters() {
 			continue
 		}
 		g.Frames = mergeSums(g.Frames, sumFrame(f, fam.Sums))
@@ -215,11 +215,16 @@ func DecodeGap(data []byte) (*Gap, error) {
 		if d.err != nil {
 			break
 		}
-		b, err := DecodeBatch(d.b[:n])
-		if err != nil {
-			return nil, err
+		// The limit of cells is for all of them together.
+		inner := &decoder{b: d.b[:n], cells: d.cells}
+		b := inner.batch()
+		if inner.err == nil && len(inner.b) != 0 {
+			inner.fail("%d bytes after the end", len(inner.b))
 		}
-		d.b = d.b[n:]
+		if inner.err != nil {
+			return nil, inner.err
+		}
+		d.b, d.cells = d.b[n:], inner.cells
 		g.Batches = append(g.Batches, b)
 	}
 	if d.err == nil && len(d.b) != 0 {
