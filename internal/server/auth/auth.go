@@ -43,7 +43,8 @@ type Caller struct {
 	Collector frame.CollectorID // for Class Collector
 }
 
-// Gate checks credentials.
+// Gate checks credentials. Before the store is ready Collectors and Sessions are nil:
+// what needs them is ErrUnavailable.
 type Gate struct {
 	API          Token
 	Registration Token
@@ -78,6 +79,9 @@ func (g *Gate) Check(r *http.Request, class Class) (Caller, error) {
 	case Collector:
 		if !bearer || len(given) < minToken {
 			return Caller{}, ErrRefused
+		}
+		if g.Collectors == nil {
+			return Caller{}, fmt.Errorf("%w: the store is not ready", ErrUnavailable)
 		}
 		id, known, err := g.Collectors.CollectorByToken(r.Context(), sha256.Sum256([]byte(given)))
 		if err != nil {

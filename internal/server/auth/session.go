@@ -116,6 +116,9 @@ func (s *Sessions) check(r *http.Request) error {
 	if err != nil || c.Value == "" {
 		return ErrRefused
 	}
+	if s == nil {
+		return fmt.Errorf("%w: the store is not ready", ErrUnavailable)
+	}
 	hash := sha256.Sum256([]byte(c.Value))
 	ctx, cancel := context.WithTimeout(r.Context(), storeLimit)
 	defer cancel()

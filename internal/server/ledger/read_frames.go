@@ -47,13 +47,13 @@ func Frames(ctx context.Context, tx pgx.Tx, instance int64, family string, w Win
 	return out, nil
 }
 
-// Spans gives for each instance Σ (at − since) of a family's stored frames in the
+// Spans gives for one instance or (0) each Σ (at − since) of a family's stored frames in the
 // window, in microseconds: what a rate over the window divides by.
-func Spans(ctx context.Context, tx pgx.Tx, family string, w Window) (map[int64]int64, error) {
+func Spans(ctx context.Context, tx pgx.Tx, instance int64, family string, w Window) (map[int64]int64, error) {
 	rows, err := tx.Query(ctx, `
 SELECT instance_id, sum(since_ms[least(i, cardinality(since_ms))]) * 1000
 FROM ledger, array_position(families, (SELECT id FROM ledger_family WHERE name = $1)) i
-WHERE time > $2 AND time <= $3 AND i IS NOT NULL GROUP BY 1`, family, snapshot.Micros(w.From), snapshot.Micros(w.To))
+WHERE ($4 = 0 OR instance_id = $4) AND time > $2 AND time <= $3 AND i IS NOT NULL GROUP BY 1`, family, snapshot.Micros(w.From), snapshot.Micros(w.To), instance)
 	if err != nil {
 		return nil, fmt.Errorf("read spans: %w", err)
 	}

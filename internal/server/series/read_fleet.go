@@ -29,12 +29,12 @@ func (t *Total) Rate(i int) (float64, bool) {
 	return t.Sums[i] / t.Seconds, true
 }
 
-// Totals gives for every instance the sums of counters of a family of scope
+// Totals gives for one instance or (0) all the sums of counters of a family of scope
 // instance in the window: rows, cut and dropped. Two statements, whatever the number of
 // instances.
-func Totals(ctx context.Context, tx pgx.Tx, family string, w ledger.Window, columns ...string) (map[int64]*Total, error) {
+func Totals(ctx context.Context, tx pgx.Tx, family string, instance int64, w ledger.Window, columns ...string) (map[int64]*Total, error) {
 	f := catalog.Lookup(family)
-	spans, err := ledger.Spans(ctx, tx, family, w)
+	spans, err := ledger.Spans(ctx, tx, instance, family, w)
 	if err != nil {
 		return nil, err
 	}
@@ -57,13 +57,13 @@ func Totals(ctx context.Context, tx pgx.Tx, family string, w ledger.Window, colu
 	}
 	list := strings.Join(sums, ", ")
 	rows, err := tx.Query(ctx, fmt.Sprintf(`
-SELECT instance_id, 0::float8, ARRAY[%s] FROM %s WHERE time > $1 AND time <= $2 GROUP BY 1
+SELECT instance_id, 0::float8, ARRAY[%s] FROM %s WHERE ($3 = 0 OR instance_id = $3) AND time > $1 AND time <= $2 GROUP BY 1
 UNION ALL
-SELECT instance_id, 0::float8, ARRAY[%[1]s] FROM %[3]s WHERE time > $1 AND time <= $2 GROUP BY 1
+SELECT instance_id, 0::float8, ARRAY[%[1]s] FROM %[3]s WHERE ($3 = 0 OR instance_id = $3) AND time > $1 AND time <= $2 GROUP BY 1
 UNION ALL
 SELECT instance_id, sum(extract(epoch FROM at - since))::float8, NULL FROM (SELECT DISTINCT instance_id, time, since, at FROM %[3]s
-	WHERE time > $1 AND time <= $2 AND kind = 2) d GROUP BY 1`,
-		list, store.Quote(rawTable(f)), store.Quote(sumTable(f))), snapshot.Micros(w.From), snapshot.Micros(w.To))
+	WHERE ($3 = 0 OR instance_id = $3) AND time > $1 AND time <= $2 AND kind = 2) d GROUP BY 1`,
+		list, store.Quote(rawTable(f)), store.Quote(sumTable(f))), snapshot.Micros(w.From), snapshot.Micros(w.To), instance)
 	if err != nil {
 		return nil, fmt.Errorf("read totals of %s: %w", family, err)
 	}
@@ -158,31 +158,88 @@ func bucketed(ctx context.Context, tx pgx.Tx, sql string, instance int64, w ledg
 	return out, nil
 }
 
-// Newest gives for each instance the gauges of the newest row of the family
-// collector at most an hour before now, in documented units and the order of
-// columns; nil for NULL.
-func Newest(ctx context.Context, tx pgx.Tx, instances []int64, now int64, columns ...string) (map[int64][]*float64, error) {
+// Row is the gauges of a row of the family collector.
+type Row struct {
+	Time   int64
+	Values []*float64 // in documented units and the order asked for, nil for NULL
+}
+
+// Newest gives for each instance the newest row of the family collector at most an
+// hour before now.
+func Newest(ctx context.Context, tx pgx.Tx, instances []int64, now int64, columns ...string) (map[int64]Row, error) {
 	f := catalog.Lookup("collector")
 	var list []string
 	for _, c := range columns {
 		list = append(list, fmt.Sprintf("%s::float8 / %d", store.Quote(c), f.Column(c).Scale()))
 	}
-	rows, err := tx.Query(ctx, `SELECT i.id, c.v FROM unnest($1::bigint[]) i(id)
-CROSS JOIN LATERAL (SELECT ARRAY[`+strings.Join(list, ", ")+`] AS v FROM collector_raw WHERE instance_id = i.id AND time > $2 AND time <= $3 ORDER BY time DESC LIMIT 1) c`,
+	rows, err := tx.Query(ctx, `SELECT i.id, c.time, c.v FROM unnest($1::bigint[]) i(id)
+CROSS JOIN LATERAL (SELECT time, ARRAY[`+strings.Join(list, ", ")+`] AS v FROM collector_raw WHERE instance_id = i.id AND time > $2 AND time <= $3 ORDER BY time DESC LIMIT 1) c`,
 		instances, snapshot.Micros(now-lookBack), snapshot.Micros(now))
 	if err != nil {
 		return nil, fmt.Errorf("read the collectors' state: %w", err)
 	}
-	out := map[int64][]*float64{}
+	out := map[int64]Row{}
 	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
 		var id int64
+		var at snapshot.Micros
 		var values []*float64
-		err := row.Scan(&id, &values)
-		out[id] = values
+		err := row.Scan(&id, &at, &values)
+		out[id] = Row{int64(at), values}
 		return struct{}{}, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read the collectors' state: %w", err)
+	}
+	return out, nil
+}
+
+// Coverage is how much of what was called is stored statement by statement.
+type Coverage struct{ storedCalls, storedTime, calls, time float64 }
+
+// Add adds o to c.
+func (c *Coverage) Add(o *Coverage) {
+	c.storedCalls += o.storedCalls
+	c.storedTime += o.storedTime
+	c.calls += o.calls
+	c.time += o.time
+}
+
+// Calls is the share of calls, false when there were none.
+func (c *Coverage) Calls() (float64, bool) { return c.storedCalls / c.calls, c.calls > 0 }
+
+// Time is the share of execution time, false when there was none.
+func (c *Coverage) Time() (float64, bool) { return c.storedTime / c.time, c.time > 0 }
+
+// Coverages gives the coverage of one instance or (0) all in the window.
+func Coverages(ctx context.Context, tx pgx.Tx, instance int64, w ledger.Window) (map[int64]*Coverage, error) {
+	rows, err := tx.Query(ctx, `
+SELECT instance_id, queryid IS NOT NULL, COALESCE(sum(calls), 0)::float8, COALESCE(sum(total_exec_time), 0)::float8 FROM statements_raw
+WHERE ($3 = 0 OR instance_id = $3) AND time > $1 AND time <= $2 GROUP BY 1, 2
+UNION ALL
+SELECT instance_id, false, COALESCE(sum(calls), 0)::float8, COALESCE(sum(total_exec_time), 0)::float8 FROM statements_sum
+WHERE ($3 = 0 OR instance_id = $3) AND time > $1 AND time <= $2 GROUP BY 1`, snapshot.Micros(w.From), snapshot.Micros(w.To), instance)
+	if err != nil {
+		return nil, fmt.Errorf("read coverage: %w", err)
+	}
+	out := map[int64]*Coverage{}
+	var (
+		id          int64
+		stored      bool
+		calls, time float64
+	)
+	_, err = pgx.ForEachRow(rows, []any{&id, &stored, &calls, &time}, func() error {
+		part := Coverage{calls: calls, time: time}
+		if stored {
+			part.storedCalls, part.storedTime = calls, time
+		}
+		if out[id] == nil {
+			out[id] = &Coverage{}
+		}
+		out[id].Add(&part)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read coverage: %w", err)
 	}
 	return out, nil
 }
