@@ -1,0 +1,127 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// TestHops follows one number, the bytes of WAL, through every hop: pg_stat_wal on
+// the watched server -> a row of deltas in wal_raw -> the view wal -> the series
+// of the API -> the page in a browser.
+func TestHops(t *testing.T) {
+	p := startParts(t, 17, "")
+	id := p.instance("watched")
+	ctx := t.Context()
+	watched, err := pgx.Connect(ctx, p.watched.URL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watched.Close(context.WithoutCancel(ctx))
+	read := func() (n int64) {
+		if err := watched.QueryRow(ctx, "SELECT wal_bytes::int8 FROM pg_stat_wal").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	// The server must be at rest between our readings: no autovacuum, no checkpoint.
+	for _, s := range []string{"ALTER SYSTEM SET autovacuum = off", "ALTER SYSTEM SET checkpoint_timeout = '1h'", "SELECT pg_reload_conf()", "CHECKPOINT"} {
+		if _, err := watched.Exec(ctx, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settle := func() {
+		at := p.sql(`SELECT coalesce(extract(epoch FROM max(time)), 0)::bigint FROM ledger`)
+		eventually(t, 15*time.Second, func() string {
+			if p.sql(`SELECT extract(epoch FROM max(time))::bigint FROM ledger`) < at+3 {
+				return "no new ticks are stored"
+			}
+			return ""
+		})
+	}
+	settle()
+	from := time.Now()
+	before, stored := read(), p.sql(`SELECT coalesce(sum(wal_bytes), 0)::bigint FROM wal_raw`)
+
+	// Hop 1: the server writes a known amount and its own counter shows it.
+	if _, err := watched.Exec(ctx, "SELECT pg_logical_emit_message(false, 'hop', repeat('x', 1000000)) FROM generate_series(1, 8)"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := watched.Exec(ctx, "SELECT pg_stat_force_next_flush()"); err != nil {
+		t.Fatal(err)
+	}
+	var written int64
+	eventually(t, 10*time.Second, func() string {
+		if written = read() - before; written < 8_000_000 {
+			return fmt.Sprintf("hop 1, pg_stat_wal: %d bytes more, want 8,000,000", written)
+		}
+		return ""
+	})
+	settle()
+	written = read() - before
+
+	// Hop 2: the deltas in the store's table.
+	if got := p.sql(`SELECT sum(wal_bytes)::bigint FROM wal_raw`) - stored; got != written {
+		t.Errorf("hop 2, wal_raw: %d bytes, pg_stat_wal says %d", got, written)
+	}
+	// Hop 3: the documented view.
+	if got := p.sql(`SELECT sum(wal_bytes)::bigint FROM wal`) - stored; got != written {
+		t.Errorf("hop 3, view wal: %d bytes, pg_stat_wal says %d", got, written)
+	}
+	// Hop 4: the API, as deltas and as a rate.
+	to := time.Now().Add(-500 * time.Millisecond)
+	var s struct {
+		Unit   string
+		Step   float64
+		Series []struct{ Points [][2]*float64 }
+	}
+	window := []string{"family", "wal", "column", "wal_bytes", "step", "1", "from", seconds(from.Add(-time.Minute)), "to", seconds(to)}
+	p.get(&s, "/api/v1/instances/"+id+"/series", append(window, "fn", "delta")...)
+	var sum float64
+	for _, point := range s.Series[0].Points {
+		if point[1] != nil {
+			sum += *point[1]
+		}
+	}
+	all := p.sql(`SELECT coalesce(sum(wal_bytes), 0)::bigint FROM wal_raw WHERE time > to_timestamp($1) AND time <= to_timestamp($2)`, float64(from.Add(-time.Minute).UnixMicro())/1e6, float64(to.UnixMicro())/1e6)
+	if int64(sum) != all || all < written {
+		t.Errorf("hop 4, series: %d bytes; wal_raw has %d in the window, of which %d in this test", int64(sum), all, written)
+	}
+	p.get(&s, "/api/v1/instances/"+id+"/series", append(window, "fn", "rate")...)
+	var peak float64
+	for _, point := range s.Series[0].Points {
+		if point[1] != nil {
+			peak = math.Max(peak, *point[1])
+		}
+	}
+	if peak < 1_000_000 {
+		t.Errorf("hop 4, series: the highest rate is %.0f bytes/s", peak)
+	}
+	// Hop 5: the page.
+	browser(t, "hop", "PGA_TEST_URL="+p.base, "PGA_TEST_TOKEN="+p.token, "PGA_TEST_INSTANCE="+id,
+		"PGA_TEST_FROM="+seconds(from.Add(-time.Minute)), "PGA_TEST_TO="+seconds(to), "PGA_TEST_WAL_BYTES="+strconv.FormatInt(all, 10))
+}
+
+func seconds(t time.Time) string { return strconv.FormatFloat(float64(t.UnixMilli())/1000, 'f', 3, 64) }
+
+// browser runs one of the UI's browser tests against a backend.
+func browser(t *testing.T, spec string, env ...string) {
+	t.Helper()
+	if _, err := os.Stat("../web/node_modules/.bin/playwright"); err != nil {
+		t.Fatalf("no browser tests here: run scripts/ui.sh first (%v)", err)
+	}
+	cmd := exec.CommandContext(t.Context(), "npx", "playwright", "test", "--reporter=line", "tests/"+spec+".spec.ts")
+	cmd.Dir = "../web"
+	cmd.Env = append(os.Environ(), env...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("hop to the page: %v\n%s", err, last(strings.TrimSpace(string(out)), 6000))
+	}
+}
