@@ -66,6 +66,9 @@ func (t *Target) Read(ctx context.Context, via string, lane catalog.Lane, plans 
 		}
 		r.reads[i].query = q
 		r.out[i].Plan.query, r.out[i].Plan.Absent = q, q.absent
+		if missing := t.missing[p.key()]; len(missing) > 0 {
+			setLimit(&r.out[i].Plan, missing)
+		}
 	}
 	t.mu.Unlock()
 	if err := t.enter(ctx, lane); err != nil {
