@@ -21,6 +21,7 @@ import (
 // (0: open) and before the next segment begins. Every 0 plans nothing.
 type segment struct {
 	From, Until, Every int64
+	told               bool // announced durably
 }
 
 const never = int64(1<<63 - 1)
@@ -33,11 +34,12 @@ type line struct {
 	Segments []segment
 	// Last is the newest tick that left the timetable, as due or missed.
 	Last int64
+	// Done is the newest tick whose outcome, like that of all before it, is durably
+	// in the spool; what a restart goes on from.
+	Done int64
 	// note is what the announced schedule says beside the ticks: Reason, Limit,
 	// Detail, Remedy, Absent.
 	note frame.Schedule
-	// told is the number of Segments, from the first, that are announced durably.
-	told int
 }
 
 // run is N ticks of a line from First to Last, evenly spaced.
@@ -163,9 +165,8 @@ func (l *line) take(t int64) (due bool, missed []run) {
 
 // trim forgets announced segments that have no tick left.
 func (l *line) trim() {
-	for len(l.Segments) > 1 && l.told > 0 && l.endOf(0) <= l.Last {
+	for len(l.Segments) > 1 && l.Segments[0].told && l.endOf(0) <= l.Last {
 		l.Segments = slices.Delete(l.Segments, 0, 1)
-		l.told--
 	}
 }
 
@@ -239,8 +240,11 @@ func (t *timetable) take(tick int64) (due []*line, missed []missedTick) {
 // note says holds for the newest one; those before it are plain.
 func (l *line) untold(lane catalog.Lane) []frame.Schedule {
 	var out []frame.Schedule
-	for i := l.told; i < len(l.Segments); i++ {
-		s, row := l.Segments[i], l.note
+	for _, s := range l.Segments {
+		if s.told {
+			continue
+		}
+		row := l.note
 		if s.Every > 0 {
 			row.Reason = ""
 		}
@@ -250,6 +254,21 @@ func (l *line) untold(lane catalog.Lane) []frame.Schedule {
 	}
 	return out
 }
+
+// tell marks the segment of an announced row.
+func (l *line) tell(from int64) {
+	for i := range l.Segments {
+		if l.Segments[i].From == from {
+			l.Segments[i].told = true
+		}
+	}
+}
+
+// planned says that ticks are planned from the newest segment on.
+func (l *line) planned() bool { return len(l.Segments) > 0 && l.every() > 0 }
+
+// every is the newest segment's.
+func (l *line) every() int64 { return l.Segments[len(l.Segments)-1].Every }
 
 // appendLines encodes lines for the spool: what a restarted collector must know to
 // account for every tick since.
@@ -261,7 +280,7 @@ func appendLines(dst []byte, lines []*line) []byte {
 			dst = binary.AppendUvarint(dst, uint64(len(s)))
 			dst = append(dst, s...)
 		}
-		dst = binary.AppendVarint(dst, l.Last)
+		dst = binary.AppendVarint(dst, l.Done)
 		dst = binary.AppendUvarint(dst, uint64(len(l.Segments)))
 		for _, s := range l.Segments {
 			dst = binary.AppendVarint(dst, s.From)
@@ -283,9 +302,10 @@ func decodeLines(b []byte) ([]*line, error) {
 	d := stateReader{b: b[1:]}
 	var out []*line
 	for range d.count() {
-		l := &line{Database: d.string(), Family: d.string(), Via: d.string(), Last: d.varint()}
+		l := &line{Database: d.string(), Family: d.string(), Via: d.string(), Done: d.varint()}
+		l.Last = l.Done
 		for range d.count() {
-			s := segment{From: d.varint(), Until: d.varint(), Every: d.varint()}
+			s := segment{From: d.varint(), Until: d.varint(), Every: d.varint(), told: true}
 			if s.Every < 0 {
 				return nil, errState
 			}
