@@ -109,10 +109,7 @@ const (
 	Last Agg = "last"
 )
 
-var (
-	units = []Unit{None, Ms, Seconds, Bytes, Blocks, Rows, Calls, Count, Percent}
-	fns   = []string{"rate", "avg", "max", "last", "ratio"}
-)
+var units = []Unit{None, Ms, Seconds, Bytes, Blocks, Rows, Calls, Count, Percent}
 
 // Column is one value of a family's rows.
 type Column struct {
@@ -260,81 +257,6 @@ func (f *Family) HasCounters() bool { return len(f.OfKind(Counter)) > 0 }
 // Available reports whether the family can be read at a version.
 func (f *Family) Available(v Version) bool { return f.Reader != "" || f.From.At(v) != "" }
 
-func (f *Family) validate() error {
-	if !isName(f.Name) {
-		return fmt.Errorf("a name is [a-z][a-z0-9_]*")
-	}
-	if f.Doc == "" {
-		return fmt.Errorf("has no Doc")
-	}
-	seen := map[string]bool{"time": true, "instance_id": true, "at": true, "since": true, "kind": true}
-	for i := range f.Columns {
-		c := &f.Columns[i]
-		if !isName(c.Name) || seen[c.Name] {
-			return fmt.Errorf("column %q: bad, reserved or double name", c.Name)
-		}
-		seen[c.Name] = true
-		if c.Kind == Counter && c.Wire() != Int {
-			return fmt.Errorf("column %q: counters are integers end to end", c.Name)
-		}
-		if c.Doc == "" && c.Kind != Reset {
-			return fmt.Errorf("column %q has no Doc", c.Name)
-		}
-		if f.Reader == "" && len(c.Expr) == 0 {
-			return fmt.Errorf("column %q has no Expr", c.Name)
-		}
-		if c.ResetBy != "" && (f.Column(c.ResetBy) == nil || f.Column(c.ResetBy).Kind != Reset) {
-			return fmt.Errorf("column %q: ResetBy names no Reset column", c.Name)
-		}
-	}
-	if f.HasCounters() && (f.Shape != Sample || f.Full) {
-		return fmt.Errorf("counters need shape sample, and not Full: else there is nothing to count from")
-	}
-	for _, s := range f.Sums {
-		if c := f.Column(s); c == nil || c.Kind != Key {
-			return fmt.Errorf("Sums: %q is no key", s)
-		}
-	}
-	if f.Cut != nil {
-		for _, s := range f.Cut.By {
-			if c := f.Column(s); c == nil || c.Kind != Counter {
-				return fmt.Errorf("Cut: %q is no counter", s)
-			}
-		}
-	}
-	for _, p := range f.Panels {
-		if p.Title == "" || p.Fn == "" || len(p.Of) == 0 {
-			return fmt.Errorf("panel %q needs Title, Fn and Of", p.Title)
-		}
-		for _, l := range p.Of {
-			if f.Column(l.Column) == nil {
-				return fmt.Errorf("panel %q: no column %q", p.Title, l.Column)
-			}
-			for k := range l.Where {
-				if c := f.Column(k); c == nil || (c.Kind != Key && c.Kind != Label) {
-					return fmt.Errorf("panel %q: %q is no key", p.Title, k)
-				}
-			}
-		}
-		if p.By != "" {
-			if c := f.Column(p.By); c == nil || (c.Kind != Key && c.Kind != Label) {
-				return fmt.Errorf("panel %q: By %q is no key", p.Title, p.By)
-			}
-		}
-	}
-	return nil
-}
-
-func isName(s string) bool {
-	for i, r := range s {
-		if r >= 'a' && r <= 'z' || r == '_' || i > 0 && r >= '0' && r <= '9' {
-			continue
-		}
-		return false
-	}
-	return s != ""
-}
-
 // Query is a family's SQL for one version.
 type Query struct {
 	SQL     string
@@ -391,7 +313,7 @@ func (c *Column) sql(expr string) string {
 	case expr == "":
 		return "NULL::pg_catalog." + typ
 	case c.Unit == Ms:
-		return "pg_catalog.round((" + expr + ")::pg_catalog.float8 * 1000)::pg_catalog.int8"
+		return "pg_catalog.round((" + expr + ")::pg_catalog.float8 OPERATOR(pg_catalog.*) 1000::pg_catalog.float8)::pg_catalog.int8"
 	default:
 		return "(" + expr + ")::pg_catalog." + typ
 	}

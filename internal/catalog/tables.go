@@ -20,7 +20,7 @@ var _ = add(Family{
 		{Name: "n_tup_del", Doc: "rows deleted", Kind: Counter, Type: Int, Unit: Rows, Agg: Sum, Expr: Always("t.n_tup_del")},
 		{Name: "n_tup_hot_upd", Doc: "rows updated without a new index entry", Kind: Counter, Type: Int, Unit: Rows, Agg: Sum, Expr: Always("t.n_tup_hot_upd")},
 		{Name: "n_tup_newpage_upd", Doc: "rows updated to a new page", Kind: Counter, Type: Int, Unit: Rows, Agg: Sum, Expr: By{16: "t.n_tup_newpage_upd"}},
-		{Name: "heap_blks_read", Doc: "blocks of the table read from below the buffer cache", Kind: Counter, Type: Int, Unit: Blocks, Agg: Sum, Expr: Always("pg_catalog.pg_stat_get_blocks_fetched(t.relid) - pg_catalog.pg_stat_get_blocks_hit(t.relid)")},
+		{Name: "heap_blks_read", Doc: "blocks of the table read from below the buffer cache", Kind: Counter, Type: Int, Unit: Blocks, Agg: Sum, Expr: Always("pg_catalog.pg_stat_get_blocks_fetched(t.relid) OPERATOR(pg_catalog.-) pg_catalog.pg_stat_get_blocks_hit(t.relid)")},
 		{Name: "heap_blks_hit", Doc: "blocks of the table found in the buffer cache", Kind: Counter, Type: Int, Unit: Blocks, Agg: Sum, Expr: Always("pg_catalog.pg_stat_get_blocks_hit(t.relid)")},
 		{Name: "vacuum_count", Doc: "manual vacuums", Kind: Counter, Type: Int, Unit: Count, Agg: Sum, Expr: Always("t.vacuum_count")},
 		{Name: "autovacuum_count", Doc: "vacuums by autovacuum", Kind: Counter, Type: Int, Unit: Count, Agg: Sum, Expr: Always("t.autovacuum_count")},

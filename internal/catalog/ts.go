@@ -67,7 +67,7 @@ export interface Family {
 func TS() []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, tsTypes, tsUnion(Instance, Database), tsUnion(Sample, State, Event, Dictionary), tsUnion(Fast, Slow),
-		tsUnion(Key, Label, Counter, Gauge), tsUnion(Int, Float, Text, Time, Bool), tsUnion(units...), tsUnion("", Sum, Max, Last), tsUnion(fns...))
+		tsUnion(Key, Label, Counter, Gauge), tsUnion(Int, Float, Text, Time, Bool), tsUnion(units...), tsUnion("", Sum, Max, Last), tsUnion(slices.Sorted(maps.Keys(fnKinds))...))
 	b.WriteString("\nexport const families: Family[] = [\n")
 	for _, f := range All() {
 		fmt.Fprintf(&b, "  {\n    name: %s,\n    doc: %s,\n    scope: %s,\n    shape: %s,\n    lane: %s,\n    everySeconds: %g,\n",

@@ -10,7 +10,7 @@ export type Type = "int" | "float" | "text" | "time" | "bool";
 export type Unit = "" | "ms" | "s" | "bytes" | "blocks" | "rows" | "calls" | "count" | "%";
 export type Agg = "" | "sum" | "max" | "last";
 /** How the lines of a panel are computed; "ratio" is the first line of the sum of all, in %. */
-export type Fn = "rate" | "avg" | "max" | "last" | "ratio";
+export type Fn = "avg" | "last" | "max" | "rate" | "ratio";
 
 export interface Column {
   name: string;
