@@ -16,9 +16,9 @@ const idleWait = 10 * time.Second
 
 // push sends the next batches.
 func (s *Shipper) push(ctx context.Context) (wait time.Duration, idle bool, err error) {
-	envelopes, wait, err := s.next()
-	if err != nil || len(envelopes) == 0 {
-		return wait, true, err
+	envelopes, wait := s.next(ctx)
+	if len(envelopes) == 0 {
+		return wait, true, nil
 	}
 	s.body = s.body[:0]
 	for _, e := range envelopes {
@@ -42,7 +42,7 @@ func (s *Shipper) push(ctx context.Context) (wait time.Duration, idle bool, err 
 
 // next picks the batches of a request: those that failed alone go alone, when their
 // time has come.
-func (s *Shipper) next() ([]*frame.Envelope, time.Duration, error) {
+func (s *Shipper) next(ctx context.Context) ([]*frame.Envelope, time.Duration) {
 	now, wait := time.Now(), idleWait
 	var alone *frame.ID
 	for id, k := range s.strikes {
@@ -60,9 +60,9 @@ func (s *Shipper) next() ([]*frame.Envelope, time.Duration, error) {
 	if alone == nil && s.size < maxBatches {
 		limit++ // the newest one, which is left out or goes alone
 	}
-	envelopes, err := s.cfg.Queue.Pending(limit, maxBytes, skip)
-	if err != nil {
-		return nil, 0, fmt.Errorf("read the spool: %w", err)
+	envelopes, err := s.cfg.Queue.Pending(ctx, limit, maxBytes, skip)
+	if err != nil && ctx.Err() == nil {
+		s.cfg.Log.WarnContext(ctx, "spool not read", "err", err)
 	}
 	if len(envelopes) < 2 {
 		s.newestTurn = false
@@ -79,7 +79,7 @@ func (s *Shipper) next() ([]*frame.Envelope, time.Duration, error) {
 		delete(s.strikes, *alone) // dropped meanwhile
 		wait = time.Millisecond
 	}
-	return envelopes, wait, nil
+	return envelopes, wait
 }
 
 // noVerdict handles a request whose answer is no verdict.
@@ -147,11 +147,7 @@ func (s *Shipper) obey(ctx context.Context, envelopes []*frame.Envelope, verdict
 		}
 	}
 	s.passes += uint64(len(acks))
-	if len(acks) > 0 {
-		if err := s.cfg.Queue.Ack(acks...); err != nil {
-			return 0, false, fmt.Errorf("acknowledge in the spool: %w", err)
-		}
-	}
+	s.cfg.Queue.Ack(acks...)
 	if cloned {
 		return 0, false, fmt.Errorf("%w: other content under an id", ErrForeign)
 	}
@@ -166,12 +162,10 @@ func (s *Shipper) obey(ctx context.Context, envelopes []*frame.Envelope, verdict
 		switch v.Status {
 		case Stored, Duplicate:
 		case Refused:
-			if e.Kind == frame.KindGap {
-				// A gap of a gap says nothing more: the backend will never take it.
-				err = s.dropGap(ctx, e.ID, v.Reason)
-			} else {
-				err = s.refuse(ctx, e.ID, refusal(v.Reason), v.Reason)
+			if v.Reason == "collector_change" && s.nextClaim.IsZero() { // learn who holds the instance
+				s.nextClaim = time.Now()
 			}
+			err = s.refuse(ctx, e.ID, refusal(v.Reason), v.Reason)
 		case Unavailable:
 			err = s.strike(ctx, e.ID, "unavailable: "+v.Reason)
 		default:
@@ -203,18 +197,6 @@ func allUnavailable(verdicts map[frame.ID]Verdict, n int) bool {
 		}
 	}
 	return len(verdicts) == n
-}
-
-// dropGap lets a gap go that the backend refuses for good, loudly: it is the one
-// place where an account ends here.
-func (s *Shipper) dropGap(ctx context.Context, id frame.ID, reason string) error {
-	s.cfg.Log.WarnContext(ctx, "gap refused", "batch", id.String(), "reason", reason)
-	delete(s.strikes, id)
-	s.note(func(st *Status) { st.Refused++ })
-	if err := s.cfg.Queue.Ack(id); err != nil {
-		return fmt.Errorf("acknowledge in the spool: %w", err)
-	}
-	return nil
 }
 
 // refusal is the gap's short reason for what the backend said.

@@ -37,10 +37,11 @@ type Queue interface {
 	// Pending gives envelopes without a verdict, the newest one first, then the
 	// oldest ones in order; at least one if there is any that skip does not leave
 	// out, at most limit of together about bytes of data.
-	Pending(limit, bytes int, skip func(frame.ID) bool) ([]*frame.Envelope, error)
+	Pending(ctx context.Context, limit, bytes int, skip func(frame.ID) bool) ([]*frame.Envelope, error)
 	// Ack says that the backend has them; they may go.
-	Ack(ids ...frame.ID) error
-	// Refuse moves a batch to dead/ and puts a gap in its place.
+	Ack(ids ...frame.ID)
+	// Refuse moves a batch to dead/ and puts a gap in its place; a gap that is
+	// refused too gives way to one without sums.
 	Refuse(id frame.ID, reason string) error
 	// Oldest is the tick of the oldest batch kept, microseconds; 0: none.
 	Oldest() int64

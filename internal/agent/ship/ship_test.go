@@ -58,7 +58,7 @@ func (q *queue) append() {
 	}
 }
 
-func (q *queue) Pending(limit, bytes int, skip func(frame.ID) bool) ([]*frame.Envelope, error) {
+func (q *queue) Pending(_ context.Context, limit, bytes int, skip func(frame.ID) bool) ([]*frame.Envelope, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var all, out []*frame.Envelope
@@ -80,14 +80,13 @@ func (q *queue) Pending(limit, bytes int, skip func(frame.ID) bool) ([]*frame.En
 	return out, nil
 }
 
-func (q *queue) Ack(ids ...frame.ID) error {
+func (q *queue) Ack(ids ...frame.ID) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, id := range ids {
 		q.acked = append(q.acked, id.Seq)
 		q.kept = slices.DeleteFunc(q.kept, func(e *frame.Envelope) bool { return e.ID == id })
 	}
-	return nil
 }
 
 func (q *queue) Refuse(id frame.ID, reason string) error {
