@@ -1,0 +1,33 @@
+import { Button } from "@mantine/core";
+import { useClipboard } from "@mantine/hooks";
+import { IconCopy, IconOk } from "./icons";
+import { SqlLine } from "./Sql";
+import styles from "./ui.module.css";
+
+export function Copy({ text, label = "Copy", what, compact = false }: { text: string; label?: string; what?: string; compact?: boolean }) {
+  const clipboard = useClipboard({ timeout: 1500 });
+  return (
+    <Button
+      size="compact-sm"
+      variant={compact ? "subtle" : "default"}
+      leftSection={clipboard.copied ? <IconOk /> : <IconCopy />}
+      aria-label={what === undefined ? label : `${label} ${what}`}
+      onClick={(event) => {
+        event.stopPropagation();
+        clipboard.copy(text);
+      }}
+    >
+      {clipboard.copied ? "Copied" : label}
+    </Button>
+  );
+}
+
+/** SQL or a command to run, with a button that copies exactly this. */
+export function CopyBlock({ text, plain = false }: { text: string; plain?: boolean }) {
+  return (
+    <div className={styles["copyBlock"]}>
+      {plain ? <code className="mono">{text}</code> : <SqlLine text={text} />}
+      <Copy text={text} what={text} />
+    </div>
+  );
+}
