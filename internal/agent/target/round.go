@@ -420,7 +420,7 @@ func (r *round) fail(i int, err error) {
 func (r *round) failRest(err error) {
 	for i := range r.reads {
 		w := &r.reads[i]
-		if w.query == nil || w.finish {
+		if w.query == nil || w.finish || w.group == nil && w.query.takes && r.began != 0 {
 			continue
 		}
 		if w.done() && w.proof == w.after {

@@ -47,13 +47,15 @@ func newTargetLogging(t testing.TB, url string, log *bytes.Buffer, change ...fun
 	for _, c := range change {
 		c(&cfg)
 	}
-	tg, err := target.New(cfg, slog.New(slog.NewTextHandler(log, nil)))
+	tg, err := target.New(cfg, slogTo(log))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(tg.Close)
 	return tg
 }
+
+func slogTo(log *bytes.Buffer) *slog.Logger { return slog.New(slog.NewTextHandler(log, nil)) }
 
 func contact(t testing.TB, tg *target.Target) *target.Facts {
 	t.Helper()
