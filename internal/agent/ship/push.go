@@ -85,6 +85,7 @@ func (s *Shipper) next(ctx context.Context) ([]*frame.Envelope, time.Duration) {
 // noVerdict handles a request whose answer is no verdict.
 func (s *Shipper) noVerdict(ctx context.Context, envelopes []*frame.Envelope, err error) (time.Duration, bool, error) {
 	wait := s.failed(ctx, err)
+	s.rejected(ctx, err)
 	var status *StatusError
 	switch {
 	case errors.Is(err, ErrUnauthorized):

@@ -31,6 +31,8 @@ const (
 // never made: the disk was restored or cloned, the collector needs a new identity.
 var ErrForeign = errors.New("the backend has batches of this collector that its spool never made")
 
+var errNoToken = errors.New("no registration token")
+
 // Queue is the spool as shipping sees it. Its methods may be called while batches
 // are appended.
 type Queue interface {
@@ -101,6 +103,7 @@ type Shipper struct {
 	client *client
 
 	// Of Run's goroutine.
+	claimed     bool // registered by this process, or not able to
 	checked     bool
 	nextClaim   time.Time // when to register again because of conflicts
 	size        int       // batches per request, halved by failures
@@ -226,15 +229,25 @@ func (s *Shipper) sleep(ctx context.Context, wait time.Duration, idle bool) bool
 // with.
 func (s *Shipper) step(ctx context.Context) (wait time.Duration, idle bool, err error) {
 	switch {
-	case s.cfg.Token() == "":
-		if err := s.register(ctx); err != nil {
+	case !s.claimed || s.cfg.Token() == "":
+		// At each start: names, labels and version may have changed.
+		err := s.register(ctx)
+		var answered *StatusError
+		if err != nil && s.cfg.Token() != "" && (errors.Is(err, errNoToken) || errors.Is(err, ErrUnauthorized) || errors.As(err, &answered) && answered.Status < 500) {
+			// The registration token may have been taken away since.
+			s.cfg.Log.WarnContext(ctx, "not registered again, going on with the collector's own token", "err", err)
+			err = nil
+		}
+		if err != nil {
 			return s.failed(ctx, err), false, nil
 		}
+		s.claimed = true
 	case !s.checked:
 		err := s.check(ctx)
 		if errors.Is(err, ErrForeign) {
 			return 0, false, err
 		}
+		s.rejected(ctx, err)
 		if err != nil {
 			return s.failed(ctx, err), false, nil
 		}
@@ -255,7 +268,7 @@ func (s *Shipper) register(ctx context.Context) error {
 	defer cancel()
 	token, err := s.cfg.RegistrationToken()
 	if err != nil {
-		return fmt.Errorf("register: %w", err)
+		return fmt.Errorf("register: %w: %w", errNoToken, err)
 	}
 	r := s.cfg.Registration()
 	answer, err := s.client.register(ctx, token, r)
@@ -307,15 +320,20 @@ func (s *Shipper) check(ctx context.Context) error {
 	return nil
 }
 
+// rejected forgets a token that the backend does not accept: it lost its tokens, or
+// withdrew this one. Then the collector registers again.
+func (s *Shipper) rejected(ctx context.Context, err error) {
+	if !errors.Is(err, ErrUnauthorized) {
+		return
+	}
+	if err := s.cfg.SaveToken(""); err != nil {
+		s.cfg.Log.WarnContext(ctx, "token not removed", "err", err)
+	}
+}
+
 // failed logs a failure and gives how long to back off.
 func (s *Shipper) failed(ctx context.Context, err error) time.Duration {
 	s.failures++
-	if errors.Is(err, ErrUnauthorized) && s.cfg.Token() != "" {
-		// A backend that lost its tokens, or a token withdrawn: register again.
-		if err := s.cfg.SaveToken(""); err != nil {
-			s.cfg.Log.WarnContext(ctx, "token not removed", "err", err)
-		}
-	}
 	wait := s.backoff(s.failures)
 	var status *StatusError
 	if errors.As(err, &status) && status.RetryAfter > 0 {

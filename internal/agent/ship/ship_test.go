@@ -3,6 +3,7 @@ package ship_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -130,17 +131,20 @@ var collector = frame.CollectorID{1, 2, 3}
 
 // identity remembers.
 type identity struct {
-	mu        sync.Mutex
-	token     string
-	granted   []string
-	conflicts []ship.Conflict
-	grants    int
+	mu           sync.Mutex
+	token        string
+	registration string
+	granted      []string
+	conflicts    []ship.Conflict
+	grants       int
 }
 
 func (i *identity) Registration() ship.Registration {
 	return ship.Registration{ID: collector.String(), Name: "test", Version: "dev", Instances: []ship.Instance{{Name: "db1"}}}
 }
-func (i *identity) RegistrationToken() (string, error) { return "registration", nil }
+func (i *identity) RegistrationToken() (string, error) {
+	return cmp.Or(i.registration, "registration"), nil
+}
 func (i *identity) Token() string {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -516,12 +520,28 @@ func TestVerdictsOneByOne(t *testing.T) {
 }
 
 func TestUnauthorizedRegistersAgain(t *testing.T) {
-	b, q, id := newBackend(t), newQueue(1), &identity{token: "old"}
+	b, q, id := newBackend(t), newQueue(1), &identity{}
+	calls := 0
+	b.misbehave = func(w http.ResponseWriter, _ []*frame.Envelope) bool {
+		if calls++; calls == 1 {
+			w.WriteHeader(401)
+			return true
+		}
+		return false
+	}
 	run(t, b, q, id, func() bool { return q.left() == 0 })
 	b.storedOnce(t, 1)
-	if id.Token() != "own" {
-		t.Errorf("token %q", id.Token())
+	if id.Token() != "own" || id.grants != 2 {
+		t.Errorf("token %q after %d registrations", id.Token(), id.grants)
 	}
+}
+
+// A registration token that was taken away stops nobody who has a token.
+func TestOwnTokenOutlivesTheRegistrationToken(t *testing.T) {
+	b, q, id := newBackend(t), newQueue(1), &identity{token: "own", registration: "withdrawn"}
+	b.tokens["own"] = true
+	run(t, b, q, id, func() bool { return q.left() == 0 })
+	b.storedOnce(t, 1)
 }
 
 func TestConflictKeepsGoing(t *testing.T) {
