@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -85,10 +86,13 @@ func (f *Family) source() string {
 	case f.Reader != "":
 		return "the collector's own process"
 	case f.Of != "":
-		return fmt.Sprintf("extension `%s` %s", f.Of, f.versions(f.From))
+		return fmt.Sprintf("extension `%s`, %s", f.Of, f.versions(f.From))
 	}
-	return f.versions(f.From)
+	return fmt.Sprintf("`%s`, %s", relation.FindStringSubmatch(f.From.At(1 << 20))[1], f.versions(f.From))
 }
+
+// relation finds the view that a family mainly is.
+var relation = regexp.MustCompile(`pg_catalog\.(pg_[a-z_]+)`)
 
 // availability tells the versions that have a column.
 func (f *Family) availability(c *Column) string {
