@@ -23,6 +23,7 @@ func tampered(t *testing.T, test func(t *testing.T, s *pgtest.Cluster, url strin
 	t.Helper()
 	for _, major := range pgtest.Majors(t) {
 		t.Run(fmt.Sprint(major), func(t *testing.T) {
+			t.Parallel()
 			s := pgtest.Server(t, major, openSystem)
 			url := pgtest.Database(t, s)
 			pgtest.Exec(t, url, "CREATE EXTENSION pg_stat_statements", "CREATE TABLE t (n int)")

@@ -26,7 +26,10 @@ func TestMain(m *testing.M) {
 func forMajors(t *testing.T, test func(t *testing.T, s *pgtest.Cluster)) {
 	t.Helper()
 	for _, major := range pgtest.Majors(t) {
-		t.Run(fmt.Sprint(major), func(t *testing.T) { test(t, pgtest.Server(t, major)) })
+		t.Run(fmt.Sprint(major), func(t *testing.T) {
+			t.Parallel() // each major has a server of its own
+			test(t, pgtest.Server(t, major))
+		})
 	}
 }
 
