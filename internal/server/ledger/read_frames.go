@@ -47,20 +47,29 @@ func Frames(ctx context.Context, tx pgx.Tx, instance int64, family string, w Win
 	return out, nil
 }
 
-// Spans gives for one instance or (0) each Σ (at − since) of a family's stored frames in the
-// window, in microseconds: what a rate over the window divides by.
-func Spans(ctx context.Context, tx pgx.Tx, instance int64, family string, w Window) (map[int64]int64, error) {
+// Spans gives for one instance or (0) each, and for every family of scope instance
+// in the slow lane, Σ (at − since) of the stored frames in the window, in
+// microseconds: what a rate over the window divides by.
+func Spans(ctx context.Context, tx pgx.Tx, instance int64, w Window) (map[int64]map[string]int64, error) {
 	rows, err := tx.Query(ctx, `
-SELECT instance_id, sum(since_ms[least(i, cardinality(since_ms))]) * 1000
-FROM ledger, array_position(families, (SELECT id FROM ledger_family WHERE name = $1)) i
-WHERE ($4 = 0 OR instance_id = $4) AND time > $2 AND time <= $3 AND i IS NOT NULL GROUP BY 1`, family, snapshot.Micros(w.From), snapshot.Micros(w.To), instance)
+SELECT l.instance_id, n.name, l.span * 1000 FROM (
+	SELECT instance_id, u.id, sum(since_ms[least(u.i, cardinality(since_ms))])::bigint AS span
+	FROM ledger, unnest(families) WITH ORDINALITY u(id, i)
+	WHERE ($1 = 0 OR instance_id = $1) AND time > $2 AND time <= $3 AND lane = 'slow' AND database = '' GROUP BY 1, 2) l
+JOIN ledger_family n USING (id)`, instance, snapshot.Micros(w.From), snapshot.Micros(w.To))
 	if err != nil {
 		return nil, fmt.Errorf("read spans: %w", err)
 	}
-	out := map[int64]int64{}
-	var id, span int64
-	_, err = pgx.ForEachRow(rows, []any{&id, &span}, func() error {
-		out[id] = span
+	out := map[int64]map[string]int64{}
+	var (
+		id, span int64
+		family   string
+	)
+	_, err = pgx.ForEachRow(rows, []any{&id, &family, &span}, func() error {
+		if out[id] == nil {
+			out[id] = map[string]int64{}
+		}
+		out[id][family] = span
 		return nil
 	})
 	if err != nil {
