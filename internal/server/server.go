@@ -96,12 +96,24 @@ func New(cfg Config) (*Backend, error) {
 			return nil, fmt.Errorf("configuration database: %w", err)
 		}
 	}
+	b.poolMetrics("metrics", b.metrics)
+	if b.app != b.metrics {
+		b.poolMetrics("pganalytics", b.app)
+	}
 	b.sessions = auth.NewSessions(b.app, apiToken)
 	b.api = api.New(api.Config{
 		Version: cfg.Version, Retention: cfg.Retention, Demo: cfg.Demo, API: apiToken, Registration: registration,
 		UI: cfg.UI, Health: b.Health, Startup: cfg.Startup, Metrics: b.registry, Log: cfg.Log,
 	})
 	return b, nil
+}
+
+func (b *Backend) poolMetrics(database string, pool *pgxpool.Pool) {
+	for state, value := range map[string]func(*pgxpool.Stat) int32{"acquired": (*pgxpool.Stat).AcquiredConns, "idle": (*pgxpool.Stat).IdleConns, "max": (*pgxpool.Stat).MaxConns} {
+		b.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "pganalytics_pool_connections", Help: "Connections to the store.", ConstLabels: prometheus.Labels{"database": database, "state": state},
+		}, func() float64 { return float64(value(pool.Stat())) }))
+	}
 }
 
 // Handler answers the requests that Run's listener would get; the collector of `up` uses it in

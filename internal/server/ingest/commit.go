@@ -38,12 +38,17 @@ func (in *Ingest) commit(ctx context.Context, group []*unit) {
 			}
 		}
 	}
-	in.failing.Store(err != nil && hopeless(err))
+	if err != nil && hopeless(err) {
+		in.failed.Store(time.Now().UnixNano())
+	} else {
+		in.failed.Store(0)
+	}
 	for _, u := range group {
 		if u.verdict.Status == "" {
 			in.fail(u, err)
 		}
 		in.count.verdict(u)
+		u.contents = nil // no longer needed, and large
 	}
 	in.count.groups.Observe(time.Since(started).Seconds())
 }
@@ -248,24 +253,24 @@ func claim(ctx context.Context, tx pgx.Tx, group []*unit, open []int, verdicts [
 			SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::smallint[], $8::bigint[], $9::bigint[])
 				WITH ORDINALITY AS u(collector, epoch, seq, first_seq, prev_epoch, prev_seq, kind, crc, us, n)),
 		w AS (
-			SELECT u.*, `+store.SQLTime("u.us")+` AS tick, b.kind AS have_kind, b.crc AS have_crc, b.first_seq <= u.seq AS taken,
+			SELECT u.*, `+store.SQLTime("u.us")+` AS tick, b.kind AS have_kind, b.crc AS have_crc, b.first_seq <= u.seq AS taken, b.first_seq AS have_first, b.seq AS have_seq,
 				EXISTS (SELECT FROM ingest_pruned p WHERE p.collector = u.collector AND p.epoch = u.epoch AND p.seq >= u.seq AND p.tick > `+store.SQLTime("u.us")+`) AS pruned
-			FROM u LEFT JOIN LATERAL (SELECT kind, crc, first_seq FROM ingest_batch b WHERE b.collector = u.collector AND b.epoch = u.epoch AND b.seq >= u.first_seq ORDER BY b.seq LIMIT 1) b ON true),
+			FROM u LEFT JOIN LATERAL (SELECT kind, crc, first_seq, seq FROM ingest_batch b WHERE b.collector = u.collector AND b.epoch = u.epoch AND b.seq >= u.first_seq ORDER BY b.seq LIMIT 1) b ON true),
 		claimed AS (
 			INSERT INTO ingest_batch (collector, epoch, seq, first_seq, prev_epoch, prev_seq, kind, crc, tick, received)
 			SELECT collector, epoch, seq, first_seq, prev_epoch, prev_seq, kind, crc, tick, `+store.SQLTime("$10::bigint")+` FROM w
 			WHERE taken IS NOT TRUE AND NOT pruned ORDER BY collector, epoch, seq
 			ON CONFLICT DO NOTHING RETURNING collector, epoch, seq)
-		SELECT w.n, c.seq IS NOT NULL, w.taken IS TRUE, coalesce(w.have_kind, 0), coalesce(w.have_crc, 0)
+		SELECT w.n, c.seq IS NOT NULL, w.taken IS TRUE, coalesce(w.have_kind, 0), coalesce(w.have_crc, 0), coalesce(w.have_first, 0), coalesce(w.have_seq, 0)
 		FROM w LEFT JOIN claimed c USING (collector, epoch, seq)`,
 		collectors, epochs, seqs, firsts, prevEpochs, prevSeqs, kinds, crcs, ticks, now.UnixMicro())
 	if err != nil {
 		return fmt.Errorf("claim batches: %w", err)
 	}
-	var ordinal, haveCRC int64
+	var ordinal, haveCRC, haveFirst, haveSeq int64
 	var claimed, taken bool
 	var haveKind int16
-	_, err = pgx.ForEachRow(rows, []any{&ordinal, &claimed, &taken, &haveKind, &haveCRC}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&ordinal, &claimed, &taken, &haveKind, &haveCRC, &haveFirst, &haveSeq}, func() error {
 		i := open[ordinal-1]
 		u := group[i]
 		switch {
@@ -275,6 +280,10 @@ func claim(ctx context.Context, tx pgx.Tx, group []*unit, open []int, verdicts [
 			verdicts[i] = Verdict{Status: Cloned, Detail: "another batch has this id"}
 		default:
 			verdicts[i] = Verdict{Status: Duplicate}
+			if taken && u.firstSeq != u.id.Seq && (haveFirst > int64(u.firstSeq) || haveSeq < int64(u.id.Seq)) {
+				// Only gaps of batches that were never sent may be merged.
+				verdicts[i].Detail = "some of its ids were stored alone: it added nothing"
+			}
 		}
 		return nil
 	})

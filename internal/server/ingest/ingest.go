@@ -27,6 +27,12 @@ const (
 	groupRows  = 10_000               // it waits no longer with that many
 	groupBytes = 64 << 20
 	groupLimit = 60 * time.Second // of one transaction
+
+	failingFor = 30 * time.Second
+
+	// committers work at once: while one waits for COMMIT, the other copies. Groups with
+	// batches of one collector follow each other through its lock.
+	committers = 2
 )
 
 // Options of New.
@@ -48,7 +54,7 @@ type Ingest struct {
 	budget     *budget
 	queue      chan *job
 	count      counters
-	failing    atomic.Bool // the newest group was not stored
+	failed     atomic.Int64 // when the newest group was not stored, Unix ns; 0: it was
 	pruned     pruneTimes
 	ended      chan struct{}  // closed when Run has
 	orphans    sync.WaitGroup // of requests that were aborted
@@ -65,8 +71,13 @@ func New(pool *pgxpool.Pool, f *fleet.Fleet, l *ledger.Ledger, s *series.Series,
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
-	return &Ingest{pool: pool, fleet: f, ledger: l, series: s, partitions: p, log: log, opt: opt,
+	in := &Ingest{pool: pool, fleet: f, ledger: l, series: s, partitions: p, log: log, opt: opt,
 		budget: newBudget(totalRaw), queue: make(chan *job, 256), count: newCounters(opt.Registry), pruned: newPruneTimes(), ended: make(chan struct{})}
+	if opt.Registry != nil {
+		opt.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "pganalytics_ingest_queue", Help: "Parts of requests that wait for a group commit, at most 256."},
+			func() float64 { return float64(len(in.queue)) }))
+	}
+	return in
 }
 
 func (in *Ingest) now() time.Time { return in.opt.Now() }
@@ -74,32 +85,45 @@ func (in *Ingest) now() time.Time { return in.opt.Now() }
 // cutoff is the oldest tick that is kept, in microseconds.
 func (in *Ingest) cutoff(now time.Time) int64 { return now.Add(-in.opt.Retention).UnixMicro() }
 
-// Failing says whether the newest group could not be stored.
-func (in *Ingest) Failing() bool { return in.failing.Load() }
+// Failing says whether the newest group could not be stored, a short time ago: without
+// pushes nothing shows that the store is well again.
+func (in *Ingest) Failing() bool {
+	at := in.failed.Load()
+	return at != 0 && time.Since(time.Unix(0, at)) < failingFor
+}
 
 // Run commits what is pushed until ctx ends. What is in a group then still gets its verdict; the
 // HTTP server must have ended before. It runs once.
 func (in *Ingest) Run(ctx context.Context) error {
-	defer in.orphans.Wait()
-	defer close(in.ended)
+	var wg sync.WaitGroup
+	for range committers {
+		wg.Go(func() { in.commitGroups(ctx) })
+	}
+	wg.Wait()
+	close(in.ended)
+	in.orphans.Wait()
+	return nil
+}
+
+// commitGroups commits one group after another.
+func (in *Ingest) commitGroups(ctx context.Context) {
 	var waiting []*job
 	for {
 		if len(waiting) == 0 {
 			select {
-			case <-ctx.Done():
+			case j := <-in.queue:
+				waiting = append(waiting, j)
+			default:
 				select {
 				case j := <-in.queue:
 					waiting = append(waiting, j)
-				default:
-					return nil
+				case <-ctx.Done():
+					return
 				}
-			case j := <-in.queue:
-				waiting = append(waiting, j)
 			}
 		}
 		waiting = in.gather(ctx, waiting)
-		group := pick(waiting)
-		in.commit(context.WithoutCancel(ctx), group)
+		in.commit(context.WithoutCancel(ctx), pick(waiting))
 		waiting = answer(waiting)
 	}
 }
