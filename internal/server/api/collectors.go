@@ -110,6 +110,7 @@ func (v *view) collector(r *fleet.Reporter, newest map[int64]series.Row, cycles 
 			}
 		}
 	}
+	reach(trend, make([]bool, trendBuckets), int((r.Interval-1)/v.step))
 	out.CycleTrend = &trend
 	out.CoverageCalls = known(called.Calls())
 	if latest.Values != nil {

@@ -294,8 +294,8 @@ func (v *view) numbers(id int64, out *Instance) {
 // is a gap.
 func (v *view) activity(id int64, out *Instance) {
 	seen := v.active[id]
-	ticks := make([]float64, trendBuckets)
-	all, sum := 0.0, 0.0
+	ticks, planned := make([]float64, trendBuckets), make([]bool, trendBuckets)
+	all, sum, every := 0.0, 0.0, int64(0)
 	for _, p := range v.planned[id] {
 		if p.Family != "activity" {
 			continue
@@ -303,7 +303,9 @@ func (v *view) activity(id int64, out *Instance) {
 		for i, c := range v.account.Buckets(p, v.window.From, v.step, trendBuckets) {
 			ticks[i] += float64(c.Stored)
 			all += float64(c.Stored)
+			planned[i] = planned[i] || c.Planned > 0
 		}
+		every = max(every, p.Every)
 	}
 	trend := make([]*float64, trendBuckets)
 	for i := range trend {
@@ -314,6 +316,21 @@ func (v *view) activity(id int64, out *Instance) {
 		sum += active
 		trend[i] = known(active/ticks[i], ticks[i] > 0)
 	}
+	reach(trend, planned, int((every-1)/v.step))
 	out.ActiveTrend = &trend
 	out.ActiveMean = known(sum/all, all > 0)
+}
+
+// reach lets a sample count for the buckets since the sample before it, at most n of
+// them, when buckets are shorter than the interval. A bucket in which a sample was
+// planned stays as it is: a gap there is a gap.
+func reach(trend []*float64, planned []bool, n int) {
+	for i, v := range trend {
+		if v == nil {
+			continue
+		}
+		for k := i - 1; k >= max(0, i-n) && trend[k] == nil && !planned[k]; k-- {
+			trend[k] = v
+		}
+	}
 }
