@@ -78,7 +78,7 @@ func (p *commitCutter) serve(client net.Conn) {
 	for {
 		n, err := client.Read(buf)
 		data := buf[:n]
-		copied = copied || bytes.Contains(data, []byte(`COPY "statements_raw"`))
+		copied = copied && !bytes.Contains(data, []byte("begin\x00")) || bytes.Contains(data, []byte(`COPY "statements_raw"`))
 		if copied && p.armed.Load() != 0 && bytes.Contains(data, []byte("commit\x00")) {
 			how := p.armed.Swap(0)
 			p.cuts.Add(1)

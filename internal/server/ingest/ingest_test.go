@@ -207,12 +207,26 @@ func TestRefused(t *testing.T) {
 	if got.droppedCalls != 6+1000 || got.dropped != 1 {
 		t.Errorf("after the gap: %v", got)
 	}
+	// What was refused for a column's kind keeps the rest of its sums.
+	kind := c.batch("a", 10, 3)
+	for i := range kind.Frames {
+		if col := kind.Frames[i].Column("total_exec_time"); col != nil {
+			col.Type, col.Kind = catalog.Int, catalog.Counter
+			col.Name = "toplevel"
+		}
+	}
+	kind.Frames[0].Columns = slices.DeleteFunc(kind.Frames[0].Columns, func(c frame.Column) bool { return c.Type == catalog.Bool })
+	want(t, push(t, b, c, frame.NewEnvelope(kind)), "refused")
+	want(t, push(t, b, c, gapOf(kind, "poison")), "stored")
+	if got := totals(t, url); got.droppedCalls != 2*1006 || got.dropped != 2 {
+		t.Errorf("after the gap of another kind: %v", got)
+	}
 	// One far in the future, too.
 	late := c.batch("a", 1_000_000, 3)
 	want(t, push(t, b, c, frame.NewEnvelope(late)), "refused")
 	want(t, push(t, b, c, gapOf(late, "clock")), "stored")
-	if got := totals(t, url); got.droppedCalls != 2*1006 || got.dropped != 2 {
-		t.Errorf("after the second gap: %v", got)
+	if got := totals(t, url); got.droppedCalls != 3*1006 || got.dropped != 3 {
+		t.Errorf("after the third gap: %v", got)
 	}
 }
 

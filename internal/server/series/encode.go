@@ -37,26 +37,41 @@ type textRow struct {
 }
 
 // Add encodes a frame of a tick (microseconds) for an instance. A column or family that the
-// catalog lacks is left out and named in Unknown; one that it has otherwise is ErrSchema.
-// The frame's texts must not change afterwards.
+// catalog lacks is left out and named in Unknown; one that it has otherwise is ErrSchema, but in
+// a gap's sums it is left out too: a gap is what remains of a refused batch, and has no other
+// way. The frame's texts must not change afterwards.
 func (s *Series) Add(c *Content, instance, tick int64, f *frame.Frame) error {
 	p := s.plans[f.Family]
 	if p == nil {
 		c.Unknown = append(c.Unknown, f.Family)
 		return nil
 	}
+	gap := f.Part == frame.Dropped
+	if gap && p.sums == nil {
+		c.Unknown = append(c.Unknown, f.Family)
+		return nil
+	}
+	known := make([]frame.Column, 0, len(f.Columns))
 	for i := range f.Columns {
 		have := &f.Columns[i]
 		want := p.family.Column(have.Name)
+		same := want != nil && want.Kind == have.Kind && want.Wire() == have.Type
 		switch {
-		case want == nil || want.Kind == catalog.Reset:
+		case same:
+			known = append(known, *have)
+		case want == nil || want.Kind == catalog.Reset || gap:
 			c.Unknown = append(c.Unknown, f.Family+"."+have.Name)
-		case want.Kind != have.Kind || want.Wire() != have.Type:
+		default:
 			return fmt.Errorf("%w: %s.%s is a %s of type %s, here %s of type %s", ErrSchema, f.Family, have.Name, have.Kind, have.Type, want.Kind, want.Wire())
 		}
 	}
 	if f.N == 0 {
 		return nil
+	}
+	if gap {
+		only := *f
+		only.Columns = known
+		f = &only
 	}
 	c.Rows += f.N
 	switch {
