@@ -121,7 +121,7 @@ func TestFleet(t *testing.T) {
 		fields(t, dig(t, n, 1), "family", "database", "reason", "planned", "remedy") != `tables secret no_connect false GRANT CONNECT ON DATABASE "secret" TO "monitor"` {
 		t.Errorf("up: notes %v", n)
 	}
-	if trend := dig(t, up, "active_trend").([]any); len(trend) != 60 || fmt.Sprint(trend[0], trend[17], trend[18], trend[19], trend[20], trend[57]) != "4 4 <nil> <nil> 4 1" {
+	if trend := dig(t, up, "active_trend").([]any); len(trend) != 60 || fmt.Sprint([]any{trend[0], trend[17], trend[18], trend[19], trend[20], trend[57]}) != "[4 4 <nil> <nil> 4 1]" {
 		t.Errorf("up: trend %v", trend)
 	}
 	down := items["down:5432"]
