@@ -143,6 +143,7 @@ func fillHour(exec func(string, ...any), n int, from time.Time) {
 		CASE g WHEN 0 THEN 'active' WHEN 1 THEN 'active' WHEN 2 THEN 'idle' WHEN 3 THEN 'idle in transaction' ELSE '' END, CASE WHEN g IN (0, 3) THEN '' ELSE 'Lock' END, '', 1 + g, g `+fast+`, generate_series(0, 7) g`, n, from)
 	exec(`INSERT INTO statements_raw (time, instance_id, dbid, userid, queryid, toplevel, calls, total_exec_time, rows, shared_blks_hit, shared_blks_read, temp_blks_read, wal_records, wal_bytes, shared_blk_read_time)
 		SELECT t, i, 5 + q % 3, 10, q, true, q * 10, q * 1234, q, q * 100, nullif(q % 3, 0), nullif(q % 20 % 2, 0), nullif(q % 4, 0), nullif(q % 4, 0) * 100, nullif(q % 3, 0) * 50 `+slow+`, generate_series(1, 100) q`, n, from)
+	exec(`INSERT INTO statements_total (time, instance_id, calls, total_exec_time) SELECT t, i, 50500, 6231700 `+slow, n, from)
 	exec(`INSERT INTO statements_sum (time, instance_id, kind, since, at, dbid, userid, calls, total_exec_time, rows)
 		SELECT t, i, 1, t - interval '1 minute', t, d, 10, 20, 2000, 10 `+slow+`, generate_series(5, 7) d`, n, from)
 	exec(`INSERT INTO database_raw (time, instance_id, datid, numbackends, xact_commit, xact_rollback, blks_read, blks_hit, tup_returned, tup_inserted, temp_bytes)

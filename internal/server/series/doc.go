@@ -19,6 +19,9 @@
 //	    were not stored: spool full or refused; time is the last of them). NULL is 0. Daily
 //	    partitions.
 //
+//	f_total, for families with a Cut: (time, instance_id, the counters that it is cut by): their
+//	    sums over f_raw's rows of a tick; no row for a tick without rows. Daily partitions.
+//
 //	f_raw, shape State: (time, instance_id, keys…, values…), not partitioned. A row holds from time
 //	    until the next of the same keys; all values NULL: gone. The same row may be stored
 //	    again (a collector that lost its state): compare with lag() to find changes.

@@ -83,6 +83,9 @@ func (s *Series) Add(c *Content, instance, tick int64, f *frame.Frame) error {
 		c.addTexts(p, instance, tick, f)
 	default:
 		c.Copies = append(c.Copies, p.encodeRows(instance, tick, f))
+		if p.total != nil {
+			c.Copies = append(c.Copies, p.encodeTotal(instance, tick, f))
+		}
 		c.addLabels(p, instance, tick, f)
 	}
 	return nil
@@ -128,6 +131,23 @@ func (p *plan) encodeSums(instance, tick int64, f *frame.Frame) store.CopyRows {
 		out = appendFields(out, counts, row)
 	}
 	return store.CopyRows{Target: p.sums, N: f.N, Data: out}
+}
+
+// encodeTotal sums the rows of a frame by the counters that it was cut by.
+func (p *plan) encodeTotal(instance, tick int64, f *frame.Frame) store.CopyRows {
+	out := store.AppendInt8(store.AppendTime(store.AppendRow(nil, p.total.Fields), tick), instance)
+	for _, name := range p.family.Cut.By {
+		var sum int64
+		if c := f.Column(name); c != nil {
+			for row, v := range c.Ints {
+				if !c.IsNull(row) {
+					sum += v
+				}
+			}
+		}
+		out = store.AppendInt8(out, sum)
+	}
+	return store.CopyRows{Target: p.total, N: 1, Data: out}
 }
 
 // appendFields appends a row's fields; a counter of 0 is stored as NULL.

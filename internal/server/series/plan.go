@@ -32,7 +32,8 @@ type plan struct {
 	counts  []*catalog.Column
 	keys    []*catalog.Column
 	labels  []*catalog.Column
-	text    *catalog.Column // of a Dictionary
+	text    *catalog.Column   // of a Dictionary
+	total   *store.CopyTarget // of the rows of a tick, nil without a Cut
 }
 
 // New is for families whose tables Reconcile made.
@@ -61,6 +62,9 @@ func New(pool *pgxpool.Pool, families []*catalog.Family) (*Series, error) {
 				p.sumKeys = append(p.sumKeys, f.Column(name))
 			}
 			p.sums = store.NewCopyTarget(sumTable(f), slices.Concat([]string{"time", "instance_id", "kind", "since", "at"}, columnNames(p.sumKeys), columnNames(p.counts))...)
+		}
+		if f.Cut != nil {
+			p.total = store.NewCopyTarget(totalTable(f), append([]string{"time", "instance_id"}, f.Cut.By...)...)
 		}
 	}
 	return s, nil

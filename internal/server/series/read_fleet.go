@@ -211,8 +211,8 @@ func (c *Coverage) Time() (float64, bool) { return c.storedTime / c.time, c.time
 // Coverages gives the coverage of one instance or (0) all in the window.
 func Coverages(ctx context.Context, tx pgx.Tx, instance int64, w ledger.Window) (map[int64]*Coverage, error) {
 	rows, err := tx.Query(ctx, `
-SELECT instance_id, queryid IS NOT NULL, COALESCE(sum(calls), 0)::float8, COALESCE(sum(total_exec_time), 0)::float8 FROM statements_raw
-WHERE ($3 = 0 OR instance_id = $3) AND time > $1 AND time <= $2 GROUP BY 1, 2
+SELECT instance_id, true, COALESCE(sum(calls), 0)::float8, COALESCE(sum(total_exec_time), 0)::float8 FROM statements_total
+WHERE ($3 = 0 OR instance_id = $3) AND time > $1 AND time <= $2 GROUP BY 1
 UNION ALL
 SELECT instance_id, false, COALESCE(sum(calls), 0)::float8, COALESCE(sum(total_exec_time), 0)::float8 FROM statements_sum
 WHERE ($3 = 0 OR instance_id = $3) AND time > $1 AND time <= $2 GROUP BY 1`, snapshot.Micros(w.From), snapshot.Micros(w.To), instance)

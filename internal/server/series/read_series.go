@@ -345,6 +345,9 @@ func (r *seriesReader) streamExpr() string {
 func (r *seriesReader) counters() error {
 	f, column := r.q.Family, store.Quote(r.q.Column.Name)
 	from := []string{store.Quote(rawTable(f))}
+	if f.Cut != nil && len(r.q.Where) == 0 && r.q.By == "" && slices.Contains(f.Cut.By, r.q.Column.Name) {
+		from[0] = store.Quote(totalTable(f))
+	}
 	if r.sums {
 		from = append(from, store.Quote(sumTable(f)))
 	}

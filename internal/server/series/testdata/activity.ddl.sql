@@ -15,6 +15,8 @@ CREATE TABLE "activity_raw" (
 
 CREATE INDEX ON "activity_raw" ("instance_id", "time");
 
+CREATE INDEX ON "activity_raw" ("instance_id", "time") INCLUDE ("wait_event_type", "sessions") WHERE "backend_type" = 'client backend' AND "state" = 'active';
+
 CREATE OR REPLACE VIEW "activity" AS SELECT
     r.time AS "time",
     i.name AS "instance",

@@ -77,6 +77,15 @@ CREATE TABLE "statements_sum" (
 
 CREATE INDEX ON "statements_sum" ("instance_id", "time");
 
+CREATE TABLE "statements_total" (
+    "time" timestamptz NOT NULL,
+    "instance_id" bigint NOT NULL,
+    "total_exec_time" bigint,
+    "calls" bigint
+) PARTITION BY RANGE (time);
+
+CREATE INDEX ON "statements_total" ("instance_id", "time");
+
 CREATE OR REPLACE VIEW "statements" AS SELECT
     r.time AS "time",
     i.name AS "instance",
