@@ -9,6 +9,9 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -23,7 +26,7 @@ import (
 // Shape of the benchmark: a fleet's worth of wide statement rows.
 const (
 	benchCollectors = 8
-	benchBatches    = 25   // of each collector
+	benchBatches    = 10   // of each collector
 	benchRows       = 2000 // statements in a batch, every column filled
 	benchPerPush    = 5
 )
@@ -55,6 +58,35 @@ func wideStatements(n int, since, at int64) frame.Frame {
 		f.Columns = append(f.Columns, col)
 	}
 	return f
+}
+
+// backendsCPU is the CPU time, in seconds, of a postmaster and its children, ended ones included.
+func backendsCPU(b *testing.B, postmaster int) (seconds float64) {
+	b.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // it ended
+		}
+		_, rest, _ := strings.Cut(string(text), ") ")
+		f := strings.Fields(rest) // from the state on: field 3 of proc(5)
+		if len(f) < 15 || f[1] != strconv.Itoa(postmaster) && filepath.Base(filepath.Dir(file)) != strconv.Itoa(postmaster) {
+			continue
+		}
+		fields := f[11:13]
+		if f[1] != strconv.Itoa(postmaster) {
+			fields = f[11:15]
+		}
+		for _, ticks := range fields {
+			n, _ := strconv.ParseFloat(ticks, 64)
+			seconds += n / 100
+		}
+	}
+	return seconds
 }
 
 // BenchmarkIngest compares rows through HTTP, authentication, dedupe, decoding and commit with a bare
@@ -137,15 +169,18 @@ func BenchmarkIngest(b *testing.B) {
 		return time.Since(began)
 	}
 	var pushed, copied time.Duration
+	var pushedCPU, copiedCPU float64
 	rows := 0
 	for b.Loop() {
 		b.StopTimer()
 		n := make1()
 		rows += n
 		empty()
+		cpu := backendsCPU(b, cluster.PID())
 		b.StartTimer()
 		pushed += push()
 		b.StopTimer()
+		pushedCPU += backendsCPU(b, cluster.PID()) - cpu
 		// What is stored now is what the bare COPY gets.
 		var data bytes.Buffer
 		conn, err := pool.Acquire(ctx)
@@ -157,17 +192,20 @@ func BenchmarkIngest(b *testing.B) {
 			b.Fatal(tag.RowsAffected(), err)
 		}
 		empty()
+		cpu = backendsCPU(b, cluster.PID())
 		began := time.Now()
 		if _, err := conn.Conn().PgConn().CopyFrom(ctx, bytes.NewReader(data.Bytes()), "COPY statements_raw FROM STDIN (FORMAT binary)"); err != nil {
 			b.Fatal(err)
 		}
 		copied += time.Since(began)
+		copiedCPU += backendsCPU(b, cluster.PID()) - cpu
 		conn.Release()
 		b.StartTimer()
 	}
 	b.ReportMetric(float64(rows)/pushed.Seconds(), "rows/s")
 	b.ReportMetric(float64(rows)/copied.Seconds(), "copy-rows/s")
 	b.ReportMetric(copied.Seconds()/pushed.Seconds(), "x-of-copy")
+	b.ReportMetric(pushedCPU/copiedCPU, "store-cpu-x-of-copy")
 	if path := os.Getenv("PGA_TEST_BENCH_LOG"); path != "" {
 		_ = os.WriteFile(path, []byte(r.log.String()), 0o600)
 	}

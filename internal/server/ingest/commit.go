@@ -135,7 +135,7 @@ func (in *Ingest) storeOnce(ctx context.Context, group []*unit) error {
 
 // write does the work of the transaction. Only units that it claims bring rows.
 func (in *Ingest) write(ctx context.Context, tx pgx.Tx, group []*unit) ([]Verdict, []func(), error) {
-	if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = on"); err != nil {
+	if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = on; SET LOCAL statement_timeout = '60s'"); err != nil {
 		return nil, nil, fmt.Errorf("begin: %w", err)
 	}
 	var collectors []frame.CollectorID

@@ -64,6 +64,8 @@ func Open(url string, o Options) (*pgxpool.Pool, error) {
 	}
 	set("application_name", "pganalytics backend")
 	set("TimeZone", "UTC")
+	// A backend that is stopped in a transaction must not hold its locks for ever.
+	set("idle_in_transaction_session_timeout", "60000")
 	return pgxpool.NewWithConfig(context.Background(), cfg)
 }
 
