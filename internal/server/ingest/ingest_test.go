@@ -392,10 +392,10 @@ func TestHolderChanges(t *testing.T) {
 	}
 	// The old holder's backlog from before still counts, what it collects now does not.
 	want(t, push(t, b, old, frame.NewEnvelope(old.batch("a", 2, 3))), "stored")
-	future := old.batch("a", 361, 3) // 10 s from now
+	future := old.batch("a", 363, 3) // after the takeover
 	want(t, push(t, b, old, frame.NewEnvelope(future)), "refused")
 	want(t, push(t, b, old, gapOf(future, "collector_change")), "stored")
-	want(t, push(t, b, young, frame.NewEnvelope(young.batch("a", 361, 3))), "stored")
+	want(t, push(t, b, young, frame.NewEnvelope(young.batch("a", 363, 3))), "stored")
 	same(t, url, expect(3, 3))
 	if got := query[string](t, url, "SELECT reason || family FROM series_unobserved"); got != "collector_change" {
 		t.Errorf("seam: %s", got)
