@@ -1,5 +1,5 @@
 import type { QueryClient } from "@tanstack/react-query";
-import { createRootRouteWithContext, createRoute, createRouter, lazyRouteComponent, Link, retainSearchParams } from "@tanstack/react-router";
+import { createRootRouteWithContext, createRoute, createRouter, lazyRouteComponent, Link, parseSearchWith, retainSearchParams, stringifySearchWith } from "@tanstack/react-router";
 import { Failed, State } from "~/ui/State";
 import { Root } from "./Root";
 
@@ -77,6 +77,9 @@ export function newRouter(queryClient: QueryClient) {
   return createRouter({
     routeTree: root.addChildren([fleet, instance, statements, queries, collectors]),
     context: { queryClient },
+    // Plain text, not JSON: a query id has more digits than a JSON number keeps.
+    parseSearch: parseSearchWith((value) => value),
+    stringifySearch: stringifySearchWith(String),
     defaultPreload: false,
     scrollRestoration: true,
     defaultPendingComponent: () => <State kind="loading" title="Loading the page" />,

@@ -26,6 +26,8 @@ interface Props {
   stacked?: boolean;
   limit?: { value: number; label: string } | null;
   marks?: Mark[];
+  /** Marks are everywhere; their words only where there is one chart to read them in. */
+  markLabels?: boolean;
   losses?: Loss[];
   /** When watching began, if within the range. */
   since?: number | null;
@@ -101,10 +103,10 @@ export function Chart(props: Props) {
       <div className={styles["head"]}>
         <h3 title={doc}>{title}<span>{heading.slice(title.length)}</span></h3>
         <span className={styles["fill"]} />
+        <button type="button" className={styles["asTable"]} aria-pressed={asTable} onClick={() => setAsTable(!asTable)}>as table</button>
         {props.meanOnly === true && single !== undefined && (
           <span className={styles["mean"]}>{at === null ? "mean" : clock(at, zone)} <b>{withUnit(at === null ? mean(single.values) : read(single.values), unit)}</b></span>
         )}
-        <button type="button" className={styles["asTable"]} aria-pressed={asTable} onClick={() => setAsTable(!asTable)}>as table</button>
       </div>
       {props.meanOnly !== true && (
         <Legend
@@ -144,7 +146,7 @@ export function Chart(props: Props) {
             onKeyDown={step}
           />
           {props.note !== undefined && <div className={styles["empty"]}><span>{props.note}</span></div>}
-          {width > 0 && marks.map((mark, i) => <MarkText key={`${mark.at} ${mark.label}`} mark={mark} next={marks[i + 1]} grid={grid} width={width} />)}
+          {width > 0 && props.markLabels !== false && marks.map((mark, i) => <MarkText key={`${mark.at} ${mark.label}`} mark={mark} next={marks[i + 1]} grid={grid} width={width} />)}
           {hover !== null && pinned === null && hovered !== null && hovered.kind !== "bridged" && (
             <GapTip gap={hovered} zone={zone} left={hover.left} width={width} pinned={false} onClose={() => undefined} />
           )}

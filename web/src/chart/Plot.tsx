@@ -72,8 +72,8 @@ export function Plot({ series, model, width, height, onMove, onSelect, onReady }
         },
         select: { show: true, left: 0, top: 0, width: 0, height: 0 },
         scales: {
-          x: { time: false, auto: false, range: () => [now().grid.from, now().grid.to] },
-          y: { auto: false, range: () => [now().axis.min, now().axis.max] },
+          x: { time: false, range: () => [now().grid.from, now().grid.to] },
+          y: { range: () => [now().axis.min, now().axis.max] },
         },
         axes: [
           {
@@ -92,7 +92,7 @@ export function Plot({ series, model, width, height, onMove, onSelect, onReady }
         series: [
           {},
           ...live.current.series.map((one, i) => ({
-            stroke: color(one.edge ?? one.token),
+            stroke: one.fill === "solid" && one.edge === undefined ? undefined : color(one.edge ?? one.token),
             fill: one.fill === "none" ? undefined : () => (one.fill === "solid" ? now().palette[one.token] : `${now().palette[one.token]}33`),
             width: 1.25,
             points: { show: false },

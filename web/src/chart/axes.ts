@@ -10,9 +10,10 @@ export interface ValueAxis {
 
 const multiples = [1, 2, 2.5, 5, 10];
 
-/** Round ticks from zero (or from `floor`) to at least `largest`; an empty chart keeps an axis. */
+/** Round ticks from zero (or from `floor`) to at least `largest`; an empty chart keeps an axis, and invents no numbers on it. */
 export function valueAxis(largest: number, floor = 0, parts = 5): ValueAxis {
-  const span = largest > floor ? largest - floor : 1;
+  if (largest <= floor) return { min: floor, max: floor + 1, ticks: [floor], cut: floor > 0 };
+  const span = largest - floor;
   const rough = span / parts;
   const power = 10 ** Math.floor(Math.log10(rough));
   const multiple = multiples.find((m) => m * power >= rough * (1 - 1e-9)) ?? 10;
@@ -39,7 +40,9 @@ export function timeTicks(from: number, to: number, width: number, zone: Zone): 
   const shift = offset(from, zone) * 60;
   const first = Math.ceil((from + shift) / step) * step - shift;
   const ticks: number[] = [];
-  for (let at = first; at <= to; at += step) ticks.push(at);
+  // A label that would stick out at the right is left out.
+  const last = to - ((to - from) / Math.max(1, width)) * 14;
+  for (let at = first; at <= last; at += step) ticks.push(at);
   return ticks;
 }
 

@@ -48,7 +48,8 @@ describe("bytes", () => {
 describe("units", () => {
   it("chooses one unit for an axis", () => {
     expect(scaleFor("bytes/s", 5e6)).toEqual({ by: 1024 ** 2, label: "MB/s" });
-    expect(scaleFor("ms/s", 12)).toEqual({ by: 1000, label: "s/s" });
+    expect(scaleFor("ms/s", 1200)).toEqual({ by: 1000, label: "s/s" });
+    expect(scaleFor("ms/s", 3)).toEqual({ by: 1, label: "ms/s" });
     expect(scaleFor("us", 21_000)).toEqual({ by: 1000, label: "ms" });
     expect(scaleFor("ms", 0.2).label).toBe("µs");
     expect(scaleFor("sessions", 90)).toEqual({ by: 1, label: "sessions" });

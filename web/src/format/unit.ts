@@ -46,7 +46,7 @@ export function scaleFor(unit: string, largest: number): Scale {
     }
     return { by, label: `${sizes[index]}${tail}` };
   }
-  if (base === "ms" && tail === "/s") return { by: 1000, label: "s/s" };
+  if (base === "ms" && tail === "/s") return size > 0 && size < 100 ? { by: 1, label: "ms/s" } : { by: 1000, label: "s/s" };
   if (base === "ms") {
     if (size >= 7_200_000) return { by: 3_600_000, label: "h" };
     if (size >= 120_000) return { by: 60_000, label: "min" };

@@ -31,8 +31,8 @@ interface Props<T> {
   detail?: (row: T) => ReactNode;
   selected?: string | null;
   onOpen?: (row: T) => void;
-  /** Rows that always stand at the end: cells in the order of the columns. */
-  pinned?: { key: string; cells: ReactNode[]; strong?: boolean }[];
+  /** Rows that always stand at the end: cells in the order of the columns; `wide` lets the cell of that column take two more. */
+  pinned?: { key: string; cells: ReactNode[]; strong?: boolean; wide?: number }[];
   empty?: ReactNode;
 }
 
@@ -171,7 +171,11 @@ export function DataTable<T extends object>(props: Props<T>) {
           <tfoot>
             {pinned.map((row) => (
               <tr key={row.key} data-strong={row.strong || undefined}>
-                {cols.map((col, i) => <td key={col.id} className={`${col.num === true ? styles["num"] : ""} ${col.grow === true ? styles["grow"] : ""}`}>{row.cells[i]}</td>)}
+                {cols.map((col, i) =>
+                  row.wide !== undefined && i > row.wide && i <= row.wide + 2 ? null : (
+                    <td key={col.id} colSpan={i === row.wide ? 3 : undefined} className={`${col.num === true ? styles["num"] : ""} ${col.grow === true ? styles["grow"] : ""}`}>{row.cells[i]}</td>
+                  ),
+                )}
               </tr>
             ))}
           </tfoot>

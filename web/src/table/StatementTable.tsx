@@ -72,6 +72,7 @@ export function StatementTable({ account, sort, onSort, onOpen, openId }: Props)
     return {
       key: name,
       strong: name === "total",
+      wide: 2,
       cells: [
         <span key="l" className={styles["load"]} title={exact(n.load)}>{sig(n.load)}{token === null ? <span className={styles["noBar"]} /> : <Bar width={52} max={top} parts={[{ value: n.load ?? 0, token }]} />}</span>,
         share ?? missing,

@@ -67,7 +67,8 @@ describe("clock", () => {
   it("has 24 hours", () => expect([clock(noon + 3600, "UTC"), clock(noon - 43_200, "UTC")]).toEqual(["13:00:00", "00:00:00"]));
   it("names days only when needed", () => {
     expect(span(noon - 3600, noon, "UTC", noon)).toBe("11:00 – 12:00");
-    expect(span(noon - 3599, noon, "UTC", noon)).toBe("11:00:01 – 12:00:00");
+    expect(span(noon - 599, noon, "UTC", noon)).toBe("11:50:01 – 12:00:00");
+    expect(span(noon - 46_800, noon - 43_000, "UTC", noon - 43_000)).toBe("23:00 – 00:03");
     expect(span(noon - 86_400, noon, "UTC", noon)).toBe("23 Nov 12:00 – 24 Nov 12:00");
     expect(span(noon - 3600, noon, "UTC", noon + 86_400)).toBe("24 Nov 11:00 – 12:00");
   });

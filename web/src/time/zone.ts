@@ -47,11 +47,12 @@ export function moment(seconds: number, zone: Zone, reference: number): string {
   return day(seconds, zone) === day(reference, zone) && Math.abs(seconds - reference) < 86_400 ? time : `${day(seconds, zone)} ${time}`;
 }
 
-/** 11:30 – 12:30, with days when they differ from each other or from today, with seconds when they matter. */
+/** 11:30 – 12:30; with days unless it is the last day and night, with seconds where a minute is much. */
 export function span(from: number, to: number, zone: Zone, now: number): string {
-  const text = from % 60 === 0 && to % 60 === 0 ? clockMinute : clock;
+  const text = to - from >= 900 || (from % 60 === 0 && to % 60 === 0) ? clockMinute : clock;
   const today = day(now, zone);
   const [first, last] = [day(from, zone), day(to, zone)];
+  if (to - from < 86_400 && Math.abs(to - now) < 3600) return `${text(from, zone)} – ${text(to, zone)}`;
   if (first === last) return `${first === today ? "" : `${first} `}${text(from, zone)} – ${text(to, zone)}`;
   return `${first} ${text(from, zone)} – ${last} ${text(to, zone)}`;
 }

@@ -30,7 +30,7 @@ export function Cost({ rows, span }: { rows: readonly Row[]; span: number }) {
         </tbody>
       </table>
       {rows.length > most && <p>and {rows.length - most} that cost less</p>}
-      <p>What watching takes of one core of each server, last {age(span)}: time between the first and the last statement of each round, an upper bound of the CPU time of our backends. The limit to hold is 1 %.</p>
+      <p>What watching takes of one core of each server, last {age(span)}: time between the first and the last statement of each round, an upper bound of the CPU time of our backends. The limit to hold is 1 %.</p>
     </section>
   );
 }

@@ -39,7 +39,7 @@ export default function InstancePage() {
           <Moment />
         </div>
         <div className={styles["charts"]}>
-          {placed.map((one) => <PanelChart key={`${one.family.name} ${one.panel.title}`} placed={one} instance={data} window={window} marks={marks} />)}
+          {placed.map((one, i) => <PanelChart key={`${one.family.name} ${one.panel.title}`} placed={one} instance={data} window={window} marks={marks} markLabels={i === 0} />)}
         </div>
         <TopStatements id={id} window={wide} title={span(wide.from, wide.to, zone, now)} />
       </div>
@@ -50,7 +50,7 @@ export default function InstancePage() {
 function Moment() {
   const at = useCrosshair();
   const { zone } = useTime();
-  return <span className="dim">{at === null ? "Every legend shows its newest value; move over a chart for any other" : `Crosshair ${clock(at, zone)}: every legend shows its values`}</span>;
+  return <span className="dim">{at === null ? "Legends show the newest values" : `Crosshair ${clock(at, zone)}: every legend shows its values`}</span>;
 }
 
 function TopStatements({ id, window, title }: { id: string; window: { from: number; to: number }; title: string }) {

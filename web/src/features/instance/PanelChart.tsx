@@ -13,10 +13,11 @@ interface Props {
   instance: InstanceDetail;
   window: { from: number; to: number; step: number };
   marks: Mark[];
+  markLabels: boolean;
 }
 
 /** One panel of the catalog. Old data stays, on its own axis, until the new is there. */
-export function PanelChart({ placed, instance, window, marks }: Props) {
+export function PanelChart({ placed, instance, window, marks, markLabels }: Props) {
   const { family, panel } = placed;
   const interval = instance.interval ?? 60;
   const step = family.lane === "fast" ? stepFor(window.to - window.from, Math.min(10, interval)) : window.step;
@@ -50,6 +51,7 @@ export function PanelChart({ placed, instance, window, marks }: Props) {
       stacked={panel.stack}
       limit={limit}
       marks={marks}
+      markLabels={markLabels}
       losses={shown.losses}
       since={instance.first_seen ?? null}
       patience={3 * Math.max(interval, step)}

@@ -34,7 +34,7 @@ export default function SignIn() {
           error={attempt.isError ? attempt.error.message : undefined}
           visibilityToggleButtonProps={{ "aria-label": "Show the token" }}
         />
-        <Button type="submit" loading={attempt.isPending} disabled={token.trim() === ""}>Sign in</Button>
+        <Button type="submit" loading={attempt.isPending}>Sign in</Button>
       </form>
     </main>
   );

@@ -55,7 +55,7 @@ export function Account({ account, zone }: { account: Statements; zone: Zone }) 
 }
 
 function bound(lower: number | undefined, upper: number | undefined, by: number): string {
-  const text = (n: number) => (by === 1 ? count(n) : fixed(n / by, 1));
+  const text = (n: number) => (by === 1 || n === 0 ? count(n) : fixed(n / by, 1));
   return upper === undefined ? `${text(lower ?? 0)} or more; no upper bound is known` : `${text(lower ?? 0)} to at most ${text(upper)}`;
 }
 

@@ -99,10 +99,10 @@ function Charts({ instance, queryId }: { instance: InstanceDetail; queryId: stri
   return (
     <div className={styles["charts"]}>
       <Chart {...shared} title="Time" unit="ms/s" series={series("time", view.time)} />
-      <Chart {...shared} title="Calls" unit="/s" series={series("calls", view.calls)} />
+      <Chart {...shared} markLabels={false} title="Calls" unit="/s" series={series("calls", view.calls)} />
       {/* Where nothing was called there is no mean: that is no gap of ours. */}
-      <Chart {...shared} title="Mean" unit="ms" series={series("mean", view.mean)} presence={view.any} />
-      <Chart {...shared} title="Rows per call" unit="rows" series={series("rows", view.rows)} presence={view.any} />
+      <Chart {...shared} markLabels={false} title="Mean" unit="ms" series={series("mean", view.mean)} presence={view.any} />
+      <Chart {...shared} markLabels={false} title="Rows per call" unit="rows" series={series("rows", view.rows)} presence={view.any} />
     </div>
   );
 }
