@@ -42,7 +42,7 @@ func (s *Server) collectors(w http.ResponseWriter, r *http.Request, _ auth.Calle
 		if err != nil {
 			return err
 		}
-		cycles, err := series.CycleTrend(ctx, tx, v.window, v.step, trendBuckets)
+		cycles, err := series.CycleTrend(ctx, tx, ids, v.window, v.step, trendBuckets)
 		if err != nil {
 			return err
 		}

@@ -146,21 +146,21 @@ func (s *Server) view(ctx context.Context, tx pgx.Tx, id int64, sp span) (*view,
 	read(func() (e error) { v.schedules, e = ledger.Schedules(ctx, tx, id, sp.Now); return })
 	read(func() (e error) { v.sessions, e = v.readSessions(ctx, tx); return })
 	read(func() (e error) {
-		v.active, e = series.ActiveTrend(ctx, tx, id, v.window, v.step, trendBuckets)
+		v.active, e = series.ActiveTrend(ctx, tx, ids, v.window, v.step, trendBuckets)
 		return
 	})
 	var spans map[int64]map[string]int64
-	read(func() (e error) { spans, e = ledger.Spans(ctx, tx, id, v.window); return })
+	read(func() (e error) { spans, e = ledger.Spans(ctx, tx, ids, v.window); return })
 	read(func() (e error) {
-		v.databases, e = series.Totals(ctx, tx, "database", id, v.window, spans, "xact_commit", "xact_rollback", "blks_hit", "blks_read")
+		v.databases, e = series.Totals(ctx, tx, "database", ids, v.window, spans, "xact_commit", "xact_rollback", "blks_hit", "blks_read")
 		return
 	})
-	read(func() (e error) { v.wal, e = series.Totals(ctx, tx, "wal", id, v.window, spans, "wal_bytes"); return })
+	read(func() (e error) { v.wal, e = series.Totals(ctx, tx, "wal", ids, v.window, spans, "wal_bytes"); return })
 	read(func() (e error) {
-		v.own, e = series.Totals(ctx, tx, "collector", id, v.window, spans, "server_time", "cpu_time", "busy_time")
+		v.own, e = series.Totals(ctx, tx, "collector", ids, v.window, spans, "server_time", "cpu_time", "busy_time")
 		return
 	})
-	read(func() (e error) { v.called, e = series.Coverages(ctx, tx, id, v.window); return })
+	read(func() (e error) { v.called, e = series.Coverages(ctx, tx, ids, v.window); return })
 	if err != nil {
 		return nil, err
 	}

@@ -180,10 +180,22 @@ func (p *Planned) at(tick int64) int {
 }
 
 // storedSQL packs the ticks of rows that differ in time alone: 40 times fewer rows.
+// The index begins with the instance, so even all of them are named.
 const storedSQL = `
 SELECT instance_id, database, families, array_agg(time)
-FROM ledger WHERE time > $3 AND time <= $4 AND ($1 = 0 OR instance_id = $1) AND ($2::smallint IS NULL OR $2 = ANY (families))
+FROM ledger WHERE instance_id = ANY ($1) AND time > $3 AND time <= $4 AND ($2::smallint IS NULL OR $2 = ANY (families))
 GROUP BY instance_id, database, families`
+
+// instances gives the ids of the instances of which anything was planned.
+func (a *Account) instances() []int64 {
+	var ids []int64
+	for _, p := range a.Planned { // sorted by instance
+		if len(ids) == 0 || ids[len(ids)-1] != p.Instance {
+			ids = append(ids, p.Instance)
+		}
+	}
+	return ids
+}
 
 func (a *Account) readStored(ctx context.Context, tx pgx.Tx, part Part, index map[key]*Planned) error {
 	names, err := familyNames(ctx, tx)
@@ -201,7 +213,7 @@ func (a *Account) readStored(ctx context.Context, tx pgx.Tx, part Part, index ma
 			return nil // no tick of it was ever stored
 		}
 	}
-	rows, err := tx.Query(ctx, storedSQL, part.Instance, only, snapshot.Micros(a.Window.From), snapshot.Micros(a.Window.To))
+	rows, err := tx.Query(ctx, storedSQL, a.instances(), only, snapshot.Micros(a.Window.From), snapshot.Micros(a.Window.To))
 	if err != nil {
 		return err
 	}

@@ -47,16 +47,16 @@ func Frames(ctx context.Context, tx pgx.Tx, instance int64, family string, w Win
 	return out, nil
 }
 
-// Spans gives for one instance or (0) each, and for every family of scope instance
+// Spans gives for each of the instances, and for every family of scope instance
 // in the slow lane, Σ (at − since) of the stored frames in the window, in
 // microseconds: what a rate over the window divides by.
-func Spans(ctx context.Context, tx pgx.Tx, instance int64, w Window) (map[int64]map[string]int64, error) {
+func Spans(ctx context.Context, tx pgx.Tx, instances []int64, w Window) (map[int64]map[string]int64, error) {
 	rows, err := tx.Query(ctx, `
 SELECT l.instance_id, n.name, l.span * 1000 FROM (
 	SELECT instance_id, u.id, sum(since_ms[least(u.i, cardinality(since_ms))])::bigint AS span
 	FROM ledger, unnest(families) WITH ORDINALITY u(id, i)
-	WHERE ($1 = 0 OR instance_id = $1) AND time > $2 AND time <= $3 AND lane = 'slow' AND database = '' GROUP BY 1, 2) l
-JOIN ledger_family n USING (id)`, instance, snapshot.Micros(w.From), snapshot.Micros(w.To))
+	WHERE instance_id = ANY ($1) AND time > $2 AND time <= $3 AND lane = 'slow' AND database = '' GROUP BY 1, 2) l
+JOIN ledger_family n USING (id)`, instances, snapshot.Micros(w.From), snapshot.Micros(w.To))
 	if err != nil {
 		return nil, fmt.Errorf("read spans: %w", err)
 	}

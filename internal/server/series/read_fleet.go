@@ -29,10 +29,10 @@ func (t *Total) Rate(i int) (float64, bool) {
 	return t.Sums[i] / t.Seconds, true
 }
 
-// Totals gives for one instance or (0) all the sums of counters of a family of scope
+// Totals gives for each of the instances the sums of counters of a family of scope
 // instance in the window: rows, cut and dropped. spans is what ledger.Spans gives of
 // the window.
-func Totals(ctx context.Context, tx pgx.Tx, family string, instance int64, w ledger.Window, spans map[int64]map[string]int64, columns ...string) (map[int64]*Total, error) {
+func Totals(ctx context.Context, tx pgx.Tx, family string, instances []int64, w ledger.Window, spans map[int64]map[string]int64, columns ...string) (map[int64]*Total, error) {
 	f := catalog.Lookup(family)
 	out := map[int64]*Total{}
 	of := func(id int64) *Total {
@@ -55,13 +55,13 @@ func Totals(ctx context.Context, tx pgx.Tx, family string, instance int64, w led
 	}
 	list := strings.Join(sums, ", ")
 	rows, err := tx.Query(ctx, fmt.Sprintf(`
-SELECT instance_id, 0::float8, ARRAY[%s] FROM %s WHERE ($3 = 0 OR instance_id = $3) AND time > $1 AND time <= $2 GROUP BY 1
+SELECT instance_id, 0::float8, ARRAY[%s] FROM %s WHERE instance_id = ANY ($3) AND time > $1 AND time <= $2 GROUP BY 1
 UNION ALL
-SELECT instance_id, 0::float8, ARRAY[%[1]s] FROM %[3]s WHERE ($3 = 0 OR instance_id = $3) AND time > $1 AND time <= $2 GROUP BY 1
+SELECT instance_id, 0::float8, ARRAY[%[1]s] FROM %[3]s WHERE instance_id = ANY ($3) AND time > $1 AND time <= $2 GROUP BY 1
 UNION ALL
 SELECT instance_id, sum(extract(epoch FROM at - since))::float8, NULL FROM (SELECT DISTINCT instance_id, time, since, at FROM %[3]s
-	WHERE ($3 = 0 OR instance_id = $3) AND time > $1 AND time <= $2 AND kind = 2) d GROUP BY 1`,
-		list, store.Quote(rawTable(f)), store.Quote(sumTable(f))), snapshot.Micros(w.From), snapshot.Micros(w.To), instance)
+	WHERE instance_id = ANY ($3) AND time > $1 AND time <= $2 AND kind = 2) d GROUP BY 1`,
+		list, store.Quote(rawTable(f)), store.Quote(sumTable(f))), snapshot.Micros(w.From), snapshot.Micros(w.To), instances)
 	if err != nil {
 		return nil, fmt.Errorf("read totals of %s: %w", family, err)
 	}
@@ -118,20 +118,20 @@ CROSS JOIN LATERAL (SELECT sum(sessions) AS n, sum(sessions) FILTER (WHERE state
 // ActiveTrend gives for each instance the sum of active client sessions over the
 // ticks of each of n buckets of the window; a bucket's mean divides by its stored
 // ticks, which the ledger knows.
-func ActiveTrend(ctx context.Context, tx pgx.Tx, instance int64, w ledger.Window, step int64, n int) (map[int64][]float64, error) {
+func ActiveTrend(ctx context.Context, tx pgx.Tx, instances []int64, w ledger.Window, step int64, n int) (map[int64][]float64, error) {
 	return bucketed(ctx, tx, `SELECT instance_id, date_bin($4::interval, time - interval '1 microsecond', $2), sum(sessions)::float8 FROM activity_raw
-WHERE ($1 = 0 OR instance_id = $1) AND time > $2 AND time <= $3 AND state = 'active' AND backend_type = 'client backend' GROUP BY 1, 2`, instance, w, step, n)
+WHERE instance_id = ANY ($1) AND time > $2 AND time <= $3 AND state = 'active' AND backend_type = 'client backend' GROUP BY 1, 2`, instances, w, step, n)
 }
 
 // CycleTrend gives for each instance the longest cycle of its collector, in
 // seconds, in each of n buckets of the window; 0 where there is none.
-func CycleTrend(ctx context.Context, tx pgx.Tx, w ledger.Window, step int64, n int) (map[int64][]float64, error) {
+func CycleTrend(ctx context.Context, tx pgx.Tx, instances []int64, w ledger.Window, step int64, n int) (map[int64][]float64, error) {
 	return bucketed(ctx, tx, `SELECT instance_id, date_bin($4::interval, time - interval '1 microsecond', $2), max(cycle_time)::float8 / 1000000 FROM collector_raw
-WHERE ($1 = 0 OR instance_id = $1) AND time > $2 AND time <= $3 AND cycle_time IS NOT NULL GROUP BY 1, 2`, 0, w, step, n)
+WHERE instance_id = ANY ($1) AND time > $2 AND time <= $3 AND cycle_time IS NOT NULL GROUP BY 1, 2`, instances, w, step, n)
 }
 
-func bucketed(ctx context.Context, tx pgx.Tx, sql string, instance int64, w ledger.Window, step int64, n int) (map[int64][]float64, error) {
-	rows, err := tx.Query(ctx, sql, instance, snapshot.Micros(w.From), snapshot.Micros(w.To), time.Duration(step)*time.Microsecond)
+func bucketed(ctx context.Context, tx pgx.Tx, sql string, instances []int64, w ledger.Window, step int64, n int) (map[int64][]float64, error) {
+	rows, err := tx.Query(ctx, sql, instances, snapshot.Micros(w.From), snapshot.Micros(w.To), time.Duration(step)*time.Microsecond)
 	if err != nil {
 		return nil, fmt.Errorf("read trends: %w", err)
 	}
@@ -208,14 +208,14 @@ func (c *Coverage) Calls() (float64, bool) { return c.storedCalls / c.calls, c.c
 // Time is the share of execution time, false when there was none.
 func (c *Coverage) Time() (float64, bool) { return c.storedTime / c.time, c.time > 0 }
 
-// Coverages gives the coverage of one instance or (0) all in the window.
-func Coverages(ctx context.Context, tx pgx.Tx, instance int64, w ledger.Window) (map[int64]*Coverage, error) {
+// Coverages gives the coverage of each of the instances in the window.
+func Coverages(ctx context.Context, tx pgx.Tx, instances []int64, w ledger.Window) (map[int64]*Coverage, error) {
 	rows, err := tx.Query(ctx, `
 SELECT instance_id, true, COALESCE(sum(calls), 0)::float8, COALESCE(sum(total_exec_time), 0)::float8 FROM statements_total
-WHERE ($3 = 0 OR instance_id = $3) AND time > $1 AND time <= $2 GROUP BY 1
+WHERE instance_id = ANY ($3) AND time > $1 AND time <= $2 GROUP BY 1
 UNION ALL
 SELECT instance_id, false, COALESCE(sum(calls), 0)::float8, COALESCE(sum(total_exec_time), 0)::float8 FROM statements_sum
-WHERE ($3 = 0 OR instance_id = $3) AND time > $1 AND time <= $2 GROUP BY 1`, snapshot.Micros(w.From), snapshot.Micros(w.To), instance)
+WHERE instance_id = ANY ($3) AND time > $1 AND time <= $2 GROUP BY 1`, snapshot.Micros(w.From), snapshot.Micros(w.To), instances)
 	if err != nil {
 		return nil, fmt.Errorf("read coverage: %w", err)
 	}
