@@ -76,7 +76,12 @@ func migrate(ctx context.Context, url string) error {
 
 func newBed(t testing.TB, setting ...string) *bed {
 	t.Helper()
-	url := pgtest.Database(t, pgtest.Server(t, 15, setting...), pgtest.From("api", migrate))
+	return bedOn(t, pgtest.Server(t, 15, setting...))
+}
+
+func bedOn(t testing.TB, cluster *pgtest.Cluster) *bed {
+	t.Helper()
+	url := pgtest.Database(t, cluster, pgtest.From("api", migrate))
 	pool, err := store.Open(url, store.Options{AllowFsyncOff: true})
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pganalytics/pganalytics/internal/catalog"
 	"github.com/pganalytics/pganalytics/internal/frame"
+	"github.com/pganalytics/pganalytics/internal/pgserver/pgtest"
 )
 
 // field gives some fields of an object, "-" for those that are absent or null.
@@ -344,5 +345,33 @@ func TestBeforeTheStore(t *testing.T) {
 		if w != http.StatusServiceUnavailable {
 			t.Errorf("%s: %d", what, w)
 		}
+	}
+}
+
+// The store crashes and comes back: 503 in between, the same answers after, and no
+// restart of ours.
+func TestStoreComesBack(t *testing.T) {
+	cluster := pgtest.Private(t, 15)
+	b := bedOn(t, cluster)
+	id, ticks := shop(b)
+	session := b.signIn(b.api.Reveal())
+	path := "/api/v1/instances/" + id + "/statements?" + before(ticks)
+	want := b.send("GET", path, b.api.Reveal(), nil).Body.String()
+	cluster.Kill(t)
+	for range 20 { // every pooled connection, then new ones
+		if w := b.send("GET", path, b.api.Reveal(), nil); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || strings.Contains(w.Body.String(), "127.0.0.1") {
+			t.Fatalf("without its store: %d %s", w.Code, w.Body)
+		}
+	}
+	// Whether a session is valid can't be known now: that is not 401.
+	if w := b.send("GET", path, "", nil, "Cookie", session.String()); w.Code != http.StatusServiceUnavailable {
+		t.Errorf("a session without the store: %d", w.Code)
+	}
+	cluster.Start(t)
+	if w := b.send("GET", path, b.api.Reveal(), nil); w.Code != http.StatusOK || w.Body.String() != want {
+		t.Errorf("with its store again: %d\n%s\nwant\n%s", w.Code, w.Body, want)
+	}
+	if w := b.send("GET", path, "", nil, "Cookie", session.String()); w.Code != http.StatusOK {
+		t.Errorf("a session with the store again: %d", w.Code)
 	}
 }

@@ -56,6 +56,7 @@ func unavailable(detail string) *problemError {
 // when the error itself must go into the log.
 func problemOf(err error) (p *problemError, internal bool) {
 	var bad *series.BadValue
+	var pg *pgconn.PgError
 	switch {
 	case errors.As(err, &p):
 		return p, false
@@ -65,13 +66,16 @@ func problemOf(err error) (p *problemError, internal bool) {
 		return unavailable("the store can't be reached, so credentials can't be checked"), true
 	case errors.Is(err, auth.ErrRefused):
 		return newProblem(http.StatusUnauthorized, "this needs valid credentials"), false
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), errors.As(err, &pg) && pg.Code == queryCanceled:
 		return unavailable("the store took too long; ask for a shorter window"), false
 	case storeDown(err):
 		return unavailable("the store can't be reached or is being prepared"), true
 	}
 	return newProblem(http.StatusInternalServerError, "internal failure; the backend's log has it"), true
 }
+
+// queryCanceled is PostgreSQL's code for a statement that ran into its time limit.
+const queryCanceled = "57014"
 
 // storeDown reports whether an error says that the store is away or not ready, rather
 // than that a query is wrong.
