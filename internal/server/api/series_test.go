@@ -84,7 +84,7 @@ func TestSeriesOfCounters(t *testing.T) {
 	short := fmt.Sprintf("family=database&from=%d&to=%d&", tk[0]/1_000_000, tk[2]/1_000_000)
 	id := a.ids[db1]
 	checkSeries(t, b, id, []seriesCase{
-		{"rate", full + "&column=xact_commit", []string{": 3 0.1 0 2 2 2 - 1 - -"}, "count/s"},
+		{"rate", full + "&column=xact_commit", []string{": 3 0.1 0 2 2 2 - 1 - -"}, "/s"},
 		{"delta", full + "&column=xact_commit&fn=delta", []string{": 180 6 0 - - 360 - 60 - -"}, "count"},
 		{"delta of time is exact", full + "&column=active_time&fn=delta", []string{": 1.500 0.000 0.000 - - 0.000 - 0.001 - -"}, "ms"},
 		{"by key, named", full + "&column=xact_commit&by=datid", []string{"shop: 1 0.1 0 2 2 2 - 1 - -", "mail: 2 0 0 0 0 0 - 0 - -"}, ""},

@@ -77,12 +77,16 @@ func Splits(f *catalog.Family, column string) bool {
 	return c != nil && (c.Kind == catalog.Key || c.Kind == catalog.Label)
 }
 
-// Unit is the unit of the query's values.
+// Unit is the unit of the query's values; a rate of a count is "/s".
 func (q *Query) Unit() string {
-	if q.Fn == "rate" {
-		return string(q.Column.Unit) + "/s"
+	unit := string(q.Column.Unit)
+	if q.Fn != "rate" {
+		return unit
 	}
-	return string(q.Column.Unit)
+	if q.Column.Unit == catalog.Count {
+		unit = ""
+	}
+	return unit + "/s"
 }
 
 // Read answers a valid query. Errors are *BadValue when a filter's value makes no
