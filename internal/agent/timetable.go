@@ -255,6 +255,21 @@ func (l *line) untold(lane catalog.Lane) []frame.Schedule {
 	return out
 }
 
+// rewind lets lines whose next tick is unreasonably far go on from now, on a grid a
+// millisecond beside the old one, so that no tick is used twice.
+func (t *timetable) rewind(now, offset int64) {
+	for _, l := range t.lines {
+		next, ok := l.next()
+		if !ok || !l.planned() || next-now <= l.every()+(2*time.Minute).Microseconds() {
+			continue
+		}
+		every := l.every()
+		offset := (offset + (l.Segments[len(l.Segments)-1].From-offset)%every + 1000) % every
+		l.Segments = []segment{{From: align(now, every, offset), Every: every}}
+		l.Last, l.Done = now, now
+	}
+}
+
 // tell marks the segment of an announced row.
 func (l *line) tell(from int64) {
 	for i := range l.Segments {

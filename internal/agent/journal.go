@@ -1,0 +1,224 @@
+package agent
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pganalytics/pganalytics/internal/agent/ship"
+	"github.com/pganalytics/pganalytics/internal/agent/spool"
+	"github.com/pganalytics/pganalytics/internal/frame"
+)
+
+// journal is the spool as the agent sees it: it knows batches and baselines where
+// the spool knows bytes, and it owns the collector's identity.
+type journal struct {
+	fs    spool.FS
+	dir   string // data_dir
+	spool *spool.Spool
+
+	mu         sync.Mutex // guards what follows
+	collector  frame.CollectorID
+	generation uint64 // counts changes of the identity; batches counted from older baselines are not appended
+	token      string
+}
+
+const (
+	spoolDir  = "spool"
+	tokenFile = "collector-token"
+)
+
+// errStale says that the identity changed while a batch was made: it must be
+// counted again, from new baselines.
+var errStale = errors.New("the collector's identity changed")
+
+func openJournal(ctx context.Context, fsys spool.FS, dir string, opt spool.Options) (*journal, *spool.Recovered, error) {
+	j := &journal{fs: fsys, dir: dir}
+	opt.Merge = mergeGaps
+	// The lock comes first: two collectors on one folder must not race for the id.
+	s, found, err := spool.Open(ctx, fsys, filepath.Join(dir, spoolDir), opt)
+	if err != nil {
+		return nil, nil, err
+	}
+	id, _, err := spool.LoadOrCreateIdentity(fsys, dir)
+	if err != nil {
+		_ = s.Close() // nothing was appended
+		return nil, nil, fmt.Errorf("read the collector's id: %w", err)
+	}
+	if token, err := spool.ReadFile(fsys, filepath.Join(dir, tokenFile), 4096); err == nil {
+		j.token = strings.TrimSpace(string(token)) // unreadable: register again
+	}
+	j.spool, j.collector = s, frame.CollectorID(id)
+	return j, found, nil
+}
+
+func (j *journal) identity() (frame.CollectorID, uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.collector, j.generation
+}
+
+func (j *journal) frameID(id spool.ID) frame.ID {
+	if id.IsZero() {
+		return frame.ID{}
+	}
+	return frame.ID{Collector: j.collector, Epoch: id.Epoch, Seq: id.Seq}
+}
+
+// append makes a batch and its baselines durable. The batch's ids are filled in.
+// generation is the one that its baselines belong to.
+func (j *journal) append(ctx context.Context, generation uint64, b *frame.Batch, baselines []spool.Baseline) error {
+	gap := packGap(frame.AppendGap(nil, frame.NewGap(b)))
+	_, err := j.spool.Append(ctx, func(id, prev spool.ID) (spool.Record, error) {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		if j.generation != generation {
+			return spool.Record{}, errStale
+		}
+		b.ID, b.Prev = j.frameID(id), j.frameID(prev)
+		e := frame.NewEnvelope(b)
+		return spool.Record{Kind: spool.Batch, Tick: e.Tick, CRC: e.CRC, RawLen: e.RawLen, Data: e.Data, Gap: gap, Baselines: baselines}, nil
+	})
+	return err
+}
+
+// reset begins a new identity: the backend has batches of the present one that this
+// disk never made. What waits to be shipped is dropped: batches of former processes
+// are at the backend already, or at the twin that goes on with them; those of this
+// process were counted from baselines of another past.
+func (j *journal) reset(ctx context.Context) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	id, err := spool.NewIdentity(j.fs, j.dir)
+	if err != nil {
+		return err
+	}
+	j.generation++
+	if err := j.saveToken(""); err != nil {
+		return err
+	}
+	for {
+		items, err := j.spool.Next(ctx, 500, 1<<20, nil)
+		if err != nil && ctx.Err() != nil {
+			return err
+		}
+		if len(items) == 0 {
+			break
+		}
+		for _, it := range items {
+			j.spool.Ack(it.ID)
+		}
+	}
+	if err := j.spool.NewEpoch(ctx); err != nil {
+		return err
+	}
+	j.collector = frame.CollectorID(id)
+	return nil
+}
+
+func (j *journal) saveToken(token string) error {
+	if err := spool.WriteFileAtomic(j.fs, filepath.Join(j.dir, tokenFile), []byte(token+"\n")); err != nil {
+		return err
+	}
+	j.token = token
+	return nil
+}
+
+// queue is the journal as package ship sees it.
+type queue struct{ j *journal }
+
+// Pending implements ship.Queue.
+func (q queue) Pending(ctx context.Context, limit, bytes int, skip func(frame.ID) bool) ([]*frame.Envelope, error) {
+	collector, _ := q.j.identity()
+	items, err := q.j.spool.Next(ctx, limit, bytes, func(id spool.ID) bool {
+		return skip(frame.ID{Collector: collector, Epoch: id.Epoch, Seq: id.Seq})
+	})
+	var out []*frame.Envelope
+	for _, it := range items {
+		e := &frame.Envelope{
+			Kind: frame.KindBatch, ID: q.j.frameID(it.ID), Prev: q.j.frameID(it.Prev), FirstSeq: it.FirstSeq,
+			Tick: it.Tick, CRC: it.CRC, RawLen: it.RawLen, Data: it.Data,
+		}
+		if it.Kind == spool.Gap {
+			e.Kind, e.Reason = frame.KindGap, it.Reason
+			unpackGap(it.Gap, e)
+		}
+		out = append(out, e)
+	}
+	return out, err
+}
+
+// Ack implements ship.Queue.
+func (q queue) Ack(ids ...frame.ID) {
+	for _, id := range ids {
+		q.j.spool.Ack(spool.ID{Epoch: id.Epoch, Seq: id.Seq})
+	}
+}
+
+// Refuse implements ship.Queue.
+func (q queue) Refuse(id frame.ID, reason string) error {
+	err := q.j.spool.Refuse(spool.ID{Epoch: id.Epoch, Seq: id.Seq}, reason)
+	if errors.Is(err, spool.ErrUnknown) {
+		return nil // merged or dropped meanwhile
+	}
+	return err
+}
+
+// Oldest implements ship.Queue. The chain is not quite in the order of ticks, and
+// rounds at work will append older ones: an hour's margin covers both.
+func (q queue) Oldest() int64 {
+	oldest := time.Now().UnixMicro()
+	if _, tick, ok := q.j.spool.Oldest(); ok {
+		oldest = min(oldest, tick)
+	}
+	return oldest - time.Hour.Microseconds()
+}
+
+// Appended implements ship.Queue.
+func (q queue) Appended() <-chan struct{} { return q.j.spool.Appended() }
+
+// Made implements ship.Queue.
+func (q queue) Made(epoch, seq uint64) bool { return q.j.spool.Made(spool.ID{Epoch: epoch, Seq: seq}) }
+
+var _ ship.Queue = queue{}
+
+// packGap is a gap as the spool keeps it: length and checksum of the raw bytes, then
+// the bytes compressed, so that it can travel as it is.
+func packGap(raw []byte) []byte {
+	out := binary.AppendUvarint(nil, uint64(len(raw)))
+	out = binary.LittleEndian.AppendUint32(out, frame.Checksum(raw))
+	return append(out, frame.Compress(raw)...)
+}
+
+// emptyGap stands for a batch of which nothing could be read.
+var emptyGap = sync.OnceValue(func() []byte { return packGap(frame.AppendGap(nil, &frame.Gap{})) })
+
+// unpackGap fills in the envelope; sums that are lost make an empty gap.
+func unpackGap(packed []byte, e *frame.Envelope) {
+	n, k := binary.Uvarint(packed)
+	if k <= 0 || len(packed) < k+4 || n > frame.MaxRaw {
+		packed = emptyGap()
+		n, k = binary.Uvarint(packed)
+	}
+	e.RawLen, e.CRC, e.Data = int(n), binary.LittleEndian.Uint32(packed[k:]), packed[k+4:]
+}
+
+// mergeGaps is spool.Options.Merge.
+func mergeGaps(packed [][]byte) ([]byte, error) {
+	gaps := make([]*frame.Gap, 0, len(packed))
+	for _, p := range packed {
+		var e frame.Envelope
+		unpackGap(p, &e)
+		g, err := e.Gap()
+		if err != nil {
+			return nil, err
+		}
+		gaps = append(gaps, g)
+	}
+	return packGap(frame.AppendGap(nil, frame.MergeGaps(gaps...))), nil
+}
