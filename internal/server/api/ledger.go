@@ -179,9 +179,9 @@ func gridRow(a *ledger.Account, key *ledger.Planned, instance, collector string,
 	row.Counts = counts(sum)
 	items, _ := a.Items(gridReasons, key)
 	if len(items) > 0 {
-		list := make([]LedgerItem, len(items))
+		list := make([]RowException, len(items))
 		for i, it := range items {
-			list[i] = ledgerItem(it)
+			list[i] = RowException{Time: seconds(it.Tick), Outcome: RowExceptionOutcome(it.Outcome), Reason: it.Reason, Detail: optional(it.Detail)}
 		}
 		row.Reasons = &list
 	}

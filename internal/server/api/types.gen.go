@@ -234,6 +234,30 @@ func (e PushedResultsStatus) Valid() bool {
 	}
 }
 
+// Defines values for RowExceptionOutcome.
+const (
+	RowExceptionOutcomeDropped RowExceptionOutcome = "dropped"
+	RowExceptionOutcomeFailed  RowExceptionOutcome = "failed"
+	RowExceptionOutcomeMissing RowExceptionOutcome = "missing"
+	RowExceptionOutcomeSkipped RowExceptionOutcome = "skipped"
+)
+
+// Valid indicates whether the value is a known member of the RowExceptionOutcome enum.
+func (e RowExceptionOutcome) Valid() bool {
+	switch e {
+	case RowExceptionOutcomeDropped:
+		return true
+	case RowExceptionOutcomeFailed:
+		return true
+	case RowExceptionOutcomeMissing:
+		return true
+	case RowExceptionOutcomeSkipped:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for StartupStepState.
 const (
 	StartupStepStateDone    StartupStepState = "done"
@@ -541,7 +565,7 @@ type LedgerRow struct {
 	InstanceName string       `json:"instance_name"`
 
 	// Reasons the newest exceptions of this row, at most 200
-	Reasons *[]LedgerItem `json:"reasons,omitempty"`
+	Reasons *[]RowException `json:"reasons,omitempty"`
 }
 
 // Line defines model for Line.
@@ -641,6 +665,19 @@ type Registration struct {
 	Name     string   `json:"name"`
 	Version  string   `json:"version"`
 }
+
+// RowException defines model for RowException.
+type RowException struct {
+	Detail  *string             `json:"detail,omitempty"`
+	Outcome RowExceptionOutcome `json:"outcome"`
+	Reason  string              `json:"reason"`
+
+	// Time Unix seconds
+	Time Time `json:"time"`
+}
+
+// RowExceptionOutcome defines model for RowException.Outcome.
+type RowExceptionOutcome string
 
 // Series defines model for Series.
 type Series struct {
