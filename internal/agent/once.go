@@ -170,7 +170,7 @@ func Check(ctx context.Context, cfg Config, w io.Writer) (ok bool, err error) {
 	}
 	ok = true
 	say := func(mark, format string, args ...any) {
-		if mark != "ok" && mark != "note" {
+		if mark == "failed" || mark == "missing" {
 			ok = false
 		}
 		fmt.Fprintf(w, "%-7s %s\n", mark, fmt.Sprintf(format, args...))
@@ -197,10 +197,10 @@ func checkInstance(s *survey, say func(mark, format string, args ...any)) {
 	f := s.facts
 	say("ok", "%s: PostgreSQL %s as %s, %d databases, connected in %s", s.in.Name, f.Server.VersionText, f.Server.Role, len(f.Databases), short(s.took))
 	if f.Superuser {
-		say("missing", "%s: %s is a superuser; it needs pg_monitor, no more. A role of its own:\n        CREATE ROLE pganalytics LOGIN CONNECTION LIMIT 10 PASSWORD '…';\n        GRANT pg_monitor TO pganalytics;", s.in.Name, f.Server.Role)
+		say("warning", "%s: %s is a superuser; it needs pg_monitor, no more. A role of its own:\n        CREATE ROLE pganalytics LOGIN CONNECTION LIMIT 10 PASSWORD '…';\n        GRANT pg_monitor TO pganalytics;", s.in.Name, f.Server.Role)
 	}
 	if f.ReadFiles {
-		say("missing", "%s: %s may read or write files of the server, or run programs there; it needs pg_monitor, no more", s.in.Name, f.Server.Role)
+		say("warning", "%s: %s may read or write files of the server, or run programs there; it needs pg_monitor, no more", s.in.Name, f.Server.Role)
 	}
 	type lack struct{ what, detail, remedy string }
 	seen := map[lack][]string{}

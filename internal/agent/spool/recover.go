@@ -51,6 +51,7 @@ func (s *Spool) recover() (*Recovered, error) {
 		return nil, err
 	}
 	for _, f := range files {
+		s.notes = s.notes || f.Name == notesFile
 		if ord, nonce, ok := parseSegmentName(f.Name); ok {
 			s.segs = append(s.segs, &segment{name: f.Name, ord: ord, nonce: nonce, size: f.Size})
 			s.nextOrd = max(s.nextOrd, ord+1)
@@ -350,6 +351,9 @@ func (r *recovery) voidBaselines() {
 // reportLost names the batches lost in holes, as far as the ids around them tell,
 // and puts gaps without sums in their place.
 func (r *recovery) reportLost() {
+	type pair struct{ after, last ID }
+	at := map[pair]int{}
+	var first []hole
 	for _, h := range r.holes {
 		lost := Lost{Records: h.last - h.first + 1, Reason: h.reason}
 		known := false // what follows the hole names the id before it
@@ -370,8 +374,18 @@ func (r *recovery) reportLost() {
 		if h.reason == ReasonTorn && !known {
 			continue // nobody was told of them, nothing refers to them
 		}
+		// Holes with no batch between them share what was lost.
+		if i, ok := at[pair{lost.After, lost.Last}]; ok {
+			first[i].last = h.last
+			r.out.Lost[i].Records += lost.Records
+			continue
+		}
+		at[pair{lost.After, lost.Last}] = len(first)
+		first = append(first, h)
 		r.out.Lost = append(r.out.Lost, lost)
-		r.fillGap(h, lost)
+	}
+	for i, h := range first {
+		r.fillGap(h, r.out.Lost[i])
 	}
 }
 
@@ -451,6 +465,10 @@ func (r *recovery) finish(start uint64) {
 	})
 	for _, u := range units {
 		s.addAfter(s.tail, u)
+		if !u.sent && !s.notes {
+			u.sent = true
+			s.sent = append(s.sent, u.last)
+		}
 	}
 	s.queued = s.last
 	for _, seg := range s.segs {

@@ -22,8 +22,8 @@ const (
 //
 // Nothing is consumed: Next gives the same again until it is acknowledged or
 // refused. Before it gives a batch for the first time, it notes durably that the
-// batch may reach the backend, since then no other may be merged with it; a disk
-// that refuses to write does not stop shipping.
+// batch may reach the backend, since then no other may be merged with it. A full
+// disk does not stop shipping; one on which nothing at all can be changed does.
 //
 // An error concerns reading; what could be read is given too.
 func (s *Spool) Next(ctx context.Context, limit, bytes int, skip func(ID) bool) ([]Item, error) {
@@ -31,20 +31,21 @@ func (s *Spool) Next(ctx context.Context, limit, bytes int, skip func(ID) bool) 
 		return nil, err
 	}
 	for {
-		picked, fresh := s.pick(limit, bytes, skip)
+		picked, note := s.pick(limit, bytes, skip)
 		if len(picked) == 0 {
 			return nil, nil
 		}
-		if fresh {
+		if note {
 			select {
 			case s.token <- struct{}{}:
 			case <-ctx.Done():
 				return nil, ctx.Err()
 			}
-			if err := s.flush(); err != nil {
-				s.log.Debug("spool ships without noting it", "err", err)
-			}
+			err := s.noteSent()
 			<-s.token
+			if err != nil {
+				return nil, err
+			}
 		}
 		items, again, err := s.readItems(picked)
 		if len(items) > 0 || err != nil || !again {
@@ -53,7 +54,7 @@ func (s *Spool) Next(ctx context.Context, limit, bytes int, skip func(ID) bool) 
 	}
 }
 
-func (s *Spool) pick(limit, bytes int, skip func(ID) bool) (picked []*unit, fresh bool) {
+func (s *Spool) pick(limit, bytes int, skip func(ID) bool) (picked []*unit, note bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	take := func(u *unit) bool {
@@ -70,7 +71,7 @@ func (s *Spool) pick(limit, bytes int, skip func(ID) bool) (picked []*unit, fres
 		bytes -= size
 		picked = append(picked, u)
 		if !u.sent {
-			u.sent, fresh = true, true
+			u.sent = true
 			s.sent = append(s.sent, u.last)
 		}
 		return true
@@ -84,7 +85,52 @@ func (s *Spool) pick(limit, bytes int, skip func(ID) bool) (picked []*unit, fres
 	newest := picked[0]
 	for u := s.head; u != nil && u != newest && take(u); u = u.after {
 	}
-	return picked, fresh
+	return picked, len(s.sent) > 0 && s.notes
+}
+
+// noteSent makes durable what was picked. When the disk takes no more, the file that
+// says that notes are complete goes instead, which needs no room: without it, the
+// next Open takes everything for sent. The token is held.
+func (s *Spool) noteSent() error {
+	err := s.flush()
+	if err == nil {
+		return nil
+	}
+	rerr := s.fs.Remove(s.path(notesFile))
+	if rerr == nil || isNotExist(rerr) {
+		rerr = s.fs.SyncDir(s.dir)
+	}
+	if rerr != nil {
+		return fmt.Errorf("note what is shipped: %w; and %w", err, rerr)
+	}
+	s.mu.Lock()
+	s.notes = false
+	s.mu.Unlock()
+	s.log.Info("spool ships without noting it", "err", err)
+	return nil
+}
+
+// notesFile exists while every batch that was given to the shipper is noted in the
+// log.
+const notesFile = "notes"
+
+// resumeNotes makes notes complete again. The token is held.
+func (s *Spool) resumeNotes() {
+	s.mu.Lock()
+	done := s.notes || len(s.sent) > 0 || len(s.redo) > 0 || s.closed
+	if !done {
+		s.notes = true // before the file is there: what is picked from now on is noted
+	}
+	s.mu.Unlock()
+	if done {
+		return
+	}
+	if err := WriteFileAtomic(s.fs, s.path(notesFile), nil); err != nil {
+		s.log.Debug("spool cannot write", "err", err)
+		s.mu.Lock()
+		s.notes = false
+		s.mu.Unlock()
+	}
 }
 
 // readItems reads what was picked, as it is now. again: some turned out to be

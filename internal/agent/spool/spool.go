@@ -57,7 +57,8 @@ type Spool struct {
 	queue    []*entry
 	control  []*entry // must be written sooner or later
 	acked    []*unit
-	sent     []ID
+	sent     []ID      // may have reached the backend, not noted
+	notes    bool      // what is not noted has not been sent
 	retryAt  time.Time // no write before
 	failures int       // in a row
 	lastErr  error
@@ -177,6 +178,9 @@ func Open(ctx context.Context, fsys FS, dir string, opt Options) (*Spool, *Recov
 	// What was found without proof is proved by writing it again, and what was
 	// damaged gets its gap. A full disk may refuse; then every flush tries again.
 	err = s.flush()
+	if err == nil {
+		s.resumeNotes()
+	}
 	<-s.token
 	if err != nil {
 		s.log.Warn("spool cannot write", "err", err)
@@ -222,6 +226,9 @@ func (s *Spool) Flush() {
 	err := s.flush()
 	if err == nil {
 		err = s.writeFloor()
+	}
+	if err == nil {
+		s.resumeNotes()
 	}
 	if err != nil && !errors.Is(err, errWaiting) {
 		s.log.Warn("spool cannot write", "err", err)

@@ -182,7 +182,7 @@ func (w *world) afterOpen() {
 		for seq := p.FirstSeq; seq <= p.ID.Seq; seq++ {
 			id := spool.ID{Epoch: p.ID.Epoch, Seq: seq}
 			if covered[id] {
-				w.fail("%s is pending twice", id)
+				w.fail("%s is pending twice\n%v\n%v", id, w.s.Pending(), w.log)
 			}
 			covered[id] = true
 			if w.confirmed[id] || w.damage || p.Reason == spool.ReasonTorn {
@@ -366,7 +366,7 @@ func (w *world) deliver(it spool.Item) {
 	}
 	if n == 0 {
 		if o := w.stored.add(sums); o != "" {
-			w.fail("stored twice with %s %s (%s): %s", it.Kind, it.ID, it.Reason, o)
+			w.fail("stored twice with %s %s (%s): %s\n%v", it.Kind, it.ID, it.Reason, o, w.log)
 		}
 	}
 	for seq := it.FirstSeq; seq <= it.ID.Seq; seq++ {

@@ -2,58 +2,102 @@ package target
 
 import (
 	"context"
+	"encoding/binary"
+	"net"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// conn is one connection, with what it was prepared for.
+// conn is one connection. pgconn opens it (TLS, authentication); from then on the
+// few messages that a round needs are written and read here: pgconn's pipelines
+// cost more than the answers, in lists, field descriptions, timers and a read for
+// every 8 kB.
 type conn struct {
-	pg       *pgconn.PgConn
-	database string
-	prepared map[string]struct{} // names of statements that the server has
-	systemID uint64              // of the server behind it, 0 unknown
-	opening  time.Duration       // what it took to open
-	rounds   int                 // that it served
+	net       net.Conn
+	params    map[string]string // as the server reports them
+	database  string
+	prepared  map[string]struct{} // names of statements that the server has
+	systemID  uint64              // of the server behind it, 0 unknown
+	opening   time.Duration       // what it took to open
+	rounds    int                 // that it served
+	broken    bool                // nothing can be made of it any more
+	tx        byte                // transaction status at the last ReadyForQuery
+	limit     time.Duration       // that a read may take
+	in        *[bulkSize]byte     // what is read lies in it, while a round is at work
+	long      []byte              // in its place, for a message that is longer
+	r, w      int                 // what is read and not looked at yet
+	values    [][]byte            // of the row at hand
+	sent      int                 // bytes of the statements sent last
+	received  int64               // bytes, all in all
+	waitsFrom time.Time           // when the read deadline was set
 
 	mu    sync.Mutex // guards ended and the order of deadlines
 	ended bool
 }
 
+const (
+	// bulkSize is what is read at once. A server sends 8 kB at a time, and waking up
+	// for each costs more than decoding it: see paceKey. The memory is shared by all
+	// rounds at work.
+	bulkSize = 128 << 10
+	// slack saves setting a deadline for each read: that costs more than a look at
+	// the clock.
+	slack = 500 * time.Millisecond
+)
+
+var bulks = sync.Pool{New: func() any { return new([bulkSize]byte) }}
+
 // connect opens a connection within limit.
 func connect(ctx context.Context, cfg *pgconn.Config, limit time.Duration) (*conn, error) {
 	start := time.Now()
-	ctx, cancel := context.WithTimeout(context.WithValue(ctx, dialing{}, true), limit)
+	doing := "connect to database " + quoteIdent(cfg.Database)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	pg, err := pgconn.ConnectConfig(ctx, cfg)
 	if err != nil {
-		return nil, fail(connectReason(err), "connect to database "+quoteIdent(cfg.Database), err)
+		return nil, fail(connectReason(err), doing, err)
 	}
-	return &conn{pg: pg, database: cfg.Database, prepared: map[string]struct{}{}, opening: time.Since(start)}, nil
+	raw, err := pg.Hijack()
+	if err != nil {
+		return nil, fail(reasonConnect, doing, err)
+	}
+	if raw.Frontend.ReadBufferLen() > 0 {
+		_ = raw.Conn.Close()
+		return nil, failf(reasonConnect, doing, "the server talks unasked")
+	}
+	_ = raw.Conn.SetDeadline(time.Time{})
+	return &conn{
+		net: raw.Conn, params: raw.ParameterStatuses, tx: raw.TxStatus, database: cfg.Database,
+		prepared: map[string]struct{}{}, opening: time.Since(start),
+	}, nil
 }
 
-// wait gives the server so long to send the next thing.
-func (c *conn) wait(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.ended {
-		_ = c.pg.Conn().SetDeadline(time.Now().Add(d))
+// begin makes a round's work on the connection end with ctx; the connection is
+// lost then. end must be called after it.
+func (c *conn) begin(ctx context.Context) (end func()) {
+	if c.in == nil {
+		c.in = bulks.Get().(*[bulkSize]byte)
 	}
-}
-
-// during makes what waits on the connection end with ctx; the connection is lost
-// then. The function it returns ends that.
-func (c *conn) during(ctx context.Context) (done func()) {
 	stop := context.AfterFunc(ctx, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.ended = true
-		_ = c.pg.Conn().SetDeadline(time.Unix(1, 0))
+		_ = c.net.SetDeadline(time.Unix(1, 0))
 	})
 	return func() {
-		if stop() {
-			_ = c.pg.Conn().SetDeadline(time.Time{})
+		if !stop() {
+			c.mu.Lock()
+			c.ended = true // if it isn't yet
+			c.mu.Unlock()
+		}
+		c.rounds++
+		c.long = nil
+		if c.r == c.w || c.broken {
+			bulks.Put(c.in)
+			c.in, c.r, c.w = nil, 0, 0
 		}
 	}
 }
@@ -62,20 +106,153 @@ func (c *conn) during(ctx context.Context) (done func()) {
 func (c *conn) usable() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.ended && !c.pg.IsClosed() && c.pg.TxStatus() == 'I'
+	return !c.ended && !c.broken && c.tx == 'I' && c.r == c.w
 }
 
 // close ends the connection at once, with a goodbye where that doesn't block.
 func (c *conn) close() {
-	if c.pg.IsClosed() {
-		// pgconn drains it in a goroutine for up to 15 s; nothing of that is wanted.
-		_ = c.pg.Conn().Close()
-		<-c.pg.CleanupDone()
-		return
+	if !c.broken {
+		_ = c.net.SetDeadline(time.Now().Add(time.Second))
+		_, _ = c.net.Write([]byte{'X', 0, 0, 0, 4})
 	}
-	_ = c.pg.Conn().SetDeadline(time.Now().Add(time.Second))
-	_ = c.pg.Close(context.Background())
+	_ = c.net.Close()
 }
 
 // version is the server's version as it told at the start of the session.
-func (c *conn) version() string { return c.pg.ParameterStatus("server_version") }
+func (c *conn) version() string { return c.params["server_version"] }
+
+// write sends a whole exchange.
+func (c *conn) write(b []byte) error {
+	c.mu.Lock()
+	if !c.ended {
+		c.waitsFrom = time.Now()
+		// Reads may have a good deal longer than the write; both are bounded.
+		_ = c.net.SetDeadline(c.waitsFrom.Add(c.limit + slack))
+	}
+	c.mu.Unlock()
+	c.sent = len(b)
+	if _, err := c.net.Write(b); err != nil {
+		c.broken = true
+		return err
+	}
+	return nil
+}
+
+// buffer is where what is read lies.
+func (c *conn) buffer() []byte {
+	if c.long != nil {
+		return c.long
+	}
+	return c.in[:]
+}
+
+// fill reads until n bytes are there. It gives the server limit, and up to slack
+// more, for each piece.
+func (c *conn) fill(n int) error {
+	for c.w-c.r < n {
+		b := c.buffer()
+		switch {
+		case c.r == c.w && n <= bulkSize:
+			c.r, c.w, c.long = 0, 0, nil
+			b = c.buffer()
+		case n > len(b):
+			long := make([]byte, n)
+			c.r, c.w = 0, copy(long, b[c.r:c.w])
+			c.long, b = long, long
+		case len(b)-c.r < n:
+			c.r, c.w = 0, copy(b, b[c.r:c.w])
+		}
+		now := time.Now()
+		c.mu.Lock()
+		if !c.ended && now.Sub(c.waitsFrom) > slack {
+			c.waitsFrom = now
+			_ = c.net.SetReadDeadline(now.Add(c.limit + slack))
+		}
+		c.mu.Unlock()
+		got, err := c.net.Read(b[c.w:])
+		c.w += got
+		c.received += int64(got)
+		if err != nil && c.w-c.r < n {
+			c.broken = true
+			return err
+		}
+	}
+	return nil
+}
+
+// next gives the next message that matters here; body is valid until the call
+// after it. An ErrorResponse is an error: fatal ones end the connection.
+func (c *conn) next() (kind byte, body []byte, err error) {
+	for {
+		if err := c.fill(5); err != nil {
+			return 0, nil, err
+		}
+		head := c.buffer()[c.r:]
+		kind = head[0]
+		n := int(binary.BigEndian.Uint32(head[1:])) - 4
+		if n < 0 || n > maxMessage {
+			c.broken = true
+			return 0, nil, failf(reasonTooBig, "read", "a message of %d bytes, at most %d are taken", n, maxMessage)
+		}
+		if err := c.fill(5 + n); err != nil {
+			return 0, nil, err
+		}
+		body = c.buffer()[c.r+5 : c.r+5+n]
+		c.r += 5 + n
+		switch kind {
+		case 'N', 'A': // notices and notifications
+		case 'S':
+			var p pgproto3.ParameterStatus
+			if p.Decode(body) == nil && len(c.params) < 100 {
+				c.params[p.Name] = p.Value
+			}
+		case 'E':
+			var e pgproto3.ErrorResponse
+			if err := e.Decode(body); err != nil {
+				return 0, nil, c.protocol(kind)
+			}
+			pg := pgconn.ErrorResponseToPgError(&e)
+			c.broken = c.broken || isFatal(pg)
+			return kind, nil, pg
+		case 'Z':
+			if n == 1 {
+				c.tx = body[0]
+			}
+			return kind, body, nil
+		default:
+			return kind, body, nil
+		}
+	}
+}
+
+// protocol is the error for what no PostgreSQL sends; the connection is of no use.
+func (c *conn) protocol(kind byte) error {
+	c.broken = true
+	return failf(reasonLost, "read", "unexpected message %q from the server", kind)
+}
+
+// split gives the values of a DataRow; they are valid as long as the body is.
+func (c *conn) split(body []byte) ([][]byte, bool) {
+	if len(body) < 2 {
+		return nil, false
+	}
+	n, b := int(binary.BigEndian.Uint16(body)), body[2:]
+	c.values = c.values[:0]
+	for range n {
+		if len(b) < 4 {
+			return nil, false
+		}
+		size := int(int32(binary.BigEndian.Uint32(b)))
+		b = b[4:]
+		if size < 0 {
+			c.values = append(c.values, nil)
+			continue
+		}
+		if len(b) < size {
+			return nil, false
+		}
+		c.values = append(c.values, b[:size:size])
+		b = b[size:]
+	}
+	return c.values, len(b) == 0
+}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pganalytics/pganalytics/internal/catalog"
 	"github.com/pganalytics/pganalytics/internal/frame"
@@ -56,6 +57,9 @@ func (t *Target) Contact(ctx context.Context) (*Facts, error) {
 		return name != t.home && !slices.ContainsFunc(f.databases, func(d DB) bool { return d.Name == name && d.Connectable })
 	})
 	clear(t.queries)
+	maps.DeleteFunc(t.pace, func(k paceKey, _ time.Duration) bool {
+		return k.via != t.home && !slices.ContainsFunc(f.databases, func(d DB) bool { return d.Name == k.via })
+	})
 	if major := catalog.Version(f.server.Version / 10000); t.facts == nil || t.facts.Server.VersionText != f.server.VersionText || t.facts.Server.SystemID != f.server.SystemID {
 		// Another server: what was learned of the former one says nothing of it.
 		t.version = major
@@ -108,11 +112,10 @@ func (t *Target) with(ctx context.Context, database string, do func(*conn) error
 			return err
 		}
 		c := r.Value()
-		stop := c.during(ctx)
+		end := c.begin(ctx)
 		err = do(c)
-		stop()
-		c.rounds++
-		broken := c.pg.IsClosed()
+		end()
+		broken := c.broken
 		t.pool.release(r)
 		if err != nil && broken && !opened && ctx.Err() == nil && roundReason(err) == reasonLost {
 			continue
@@ -195,7 +198,7 @@ func (t *Target) inspect(c *conn) (*found, error) {
 func (t *Target) exchange(c *conn, groups ...[]*step) error {
 	for range 2 {
 		pooled := t.isPooled()
-		if err := exchange(c, groups, pooled, t.patience()); err != nil {
+		if err := exchange(c, groups, pooled, t.patience(), 0); err != nil {
 			return err
 		}
 		var err error
@@ -206,7 +209,7 @@ func (t *Target) exchange(c *conn, groups ...[]*step) error {
 			t.setPooled()
 			for _, g := range groups {
 				for _, s := range g {
-					s.state, s.err, s.parse = pending, nil, false
+					s.state, s.err, s.parse, s.described = pending, nil, false, false
 				}
 			}
 			continue

@@ -32,12 +32,33 @@ const (
 	maxTextBytes = 32 << 20
 )
 
+// kind is how a column is decoded.
+type kind uint8
+
+const (
+	isInt kind = iota
+	isTime
+	isBool
+	isFloat
+	isText
+)
+
+func kindsOf(f *catalog.Family) []kind {
+	of := map[catalog.Type]kind{catalog.Int: isInt, catalog.Time: isTime, catalog.Bool: isBool, catalog.Float: isFloat, catalog.Text: isText}
+	out := make([]kind, len(f.Columns))
+	for i := range f.Columns {
+		out[i] = of[f.Columns[i].Wire()]
+	}
+	return out
+}
+
 // rows is where the rows of one result go.
 type rows struct {
 	*buffer
 	query *query
 	known map[string]string
-	texts int // bytes
+	texts int  // bytes
+	same  bool // the row's name is that of the same row in the reading before
 	// hidden are the pseudo rows, by (dbid, userid), of statements whose id we may
 	// not see; see hide.
 	hidden map[[2]int64]int
@@ -68,13 +89,29 @@ func (r *rows) add(values [][]byte) error {
 		if c.Null != nil {
 			c.Null = append(c.Null, false)
 		}
-		switch c.Type {
-		case catalog.Int:
+		switch r.query.kinds[i] {
+		case isInt:
 			if len(v) != 8 {
 				return r.malformed(i, v)
 			}
 			c.Ints = append(c.Ints, int64(binary.BigEndian.Uint64(v)))
-		case catalog.Time:
+		case isText:
+			s, err := r.text(i, v, values)
+			if err != nil {
+				return err
+			}
+			c.Texts = append(c.Texts, s)
+		case isFloat:
+			if len(v) != 8 {
+				return r.malformed(i, v)
+			}
+			c.Floats = append(c.Floats, math.Float64frombits(binary.BigEndian.Uint64(v)))
+		case isBool:
+			if len(v) != 1 {
+				return r.malformed(i, v)
+			}
+			c.Ints = append(c.Ints, int64(v[0]))
+		case isTime:
 			if len(v) != 8 {
 				return r.malformed(i, v)
 			}
@@ -87,22 +124,6 @@ func (r *rows) add(values [][]byte) error {
 				continue
 			}
 			c.Ints = append(c.Ints, t+postgresEpoch)
-		case catalog.Bool:
-			if len(v) != 1 {
-				return r.malformed(i, v)
-			}
-			c.Ints = append(c.Ints, int64(v[0]))
-		case catalog.Float:
-			if len(v) != 8 {
-				return r.malformed(i, v)
-			}
-			c.Floats = append(c.Floats, math.Float64frombits(binary.BigEndian.Uint64(v)))
-		case catalog.Text:
-			s, err := r.text(i, v, values)
-			if err != nil {
-				return err
-			}
-			c.Texts = append(c.Texts, s)
 		}
 	}
 	r.frame.N++
@@ -116,10 +137,10 @@ func (r *rows) malformed(i int, v []byte) error {
 // null appends a NULL to column i.
 func (r *rows) null(i int) {
 	c := &r.frame.Columns[i]
-	switch c.Type {
-	case catalog.Float:
+	switch r.query.kinds[i] {
+	case isFloat:
 		c.Floats = append(c.Floats, 0)
-	case catalog.Text:
+	case isText:
 		c.Texts = append(c.Texts, "")
 	default:
 		c.Ints = append(c.Ints, 0)
@@ -142,7 +163,21 @@ func (r *rows) text(i int, v []byte, row [][]byte) (string, error) {
 	if r.texts > maxTextBytes {
 		return "", failf(reasonTooBig, "read "+r.query.family.Name, "more than %d bytes of text", maxTextBytes)
 	}
-	if r.query.family.Columns[i].Redact {
+	redacts := r.query.family.Columns[i].Redact
+	if was := r.was[i]; r.frame.N < len(was) && was[r.frame.N] == string(v) {
+		// What is masked differs from what it was, so it isn't masked: unless the
+		// value stood beside another name.
+		r.same = i == r.query.named || r.same
+		if !redacts || r.query.named < 0 || r.same {
+			return was[r.frame.N], nil
+		}
+	} else if i == r.query.named {
+		r.same = false
+	}
+	if len(v) == 0 {
+		return "", nil
+	}
+	if redacts {
 		name := ""
 		if r.query.named >= 0 {
 			name = unsafe.String(unsafe.SliceData(row[r.query.named]), len(row[r.query.named]))
@@ -150,9 +185,6 @@ func (r *rows) text(i int, v []byte, row [][]byte) (string, error) {
 		if m, changed := redact.Value(name, unsafe.String(unsafe.SliceData(v), len(v))); changed {
 			return valid(m), nil
 		}
-	}
-	if len(v) == 0 {
-		return "", nil
 	}
 	if len(v) > maxInterned {
 		return valid(string(v)), nil

@@ -1,7 +1,6 @@
 package target
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -91,7 +90,7 @@ func parseURL(raw, password Secret) (*pgconn.Config, error) {
 	c.RuntimeParams = map[string]string{"application_name": applicationName}
 	c.MaxProtocolMessageBodyLen = maxMessage
 	c.ValidateConnect, c.AfterConnect = nil, nil
-	c.DialFunc = dial
+	c.DialFunc = (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext
 	return c, nil
 }
 
@@ -121,21 +120,7 @@ func isLocal(host string) bool {
 	return err == nil && a.IsLoopback()
 }
 
-type dialing struct{}
-
-var errNoCancel = errors.New("nothing is cancelled from the client")
-
-// dial refuses what connect didn't ask for: pgconn sends a cancel request over a
-// new connection when one breaks, and waits for it.
-func dial(ctx context.Context, network, address string) (net.Conn, error) {
-	if ctx.Value(dialing{}) == nil {
-		return nil, errNoCancel
-	}
-	d := net.Dialer{KeepAlive: 30 * time.Second}
-	return d.DialContext(ctx, network, address)
-}
-
-// globs choose databases by name, as path.Match does, except that "/" is a
+// chosen: globs choose databases by name, as path.Match does, except that "/" is a
 // character like any other.
 func chosen(globs []string, name string) bool {
 	if len(globs) == 0 {

@@ -1,12 +1,13 @@
 package target
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 // step is one statement of a Sync group, and what became of it.
@@ -16,7 +17,8 @@ type step struct {
 	row    func(values [][]byte) error // called for each row; an error ends the connection
 	only   bool                        // parse it, don't run it
 
-	parse bool // it is prepared in this exchange
+	parse     bool // it is prepared in this exchange
+	described bool // and its types are told
 	state state
 	err   error
 }
@@ -30,29 +32,36 @@ const (
 	skipped // an earlier step of its group failed
 )
 
-var binaryFormat = []int16{1}
+var outs = sync.Pool{New: func() any { return new([]byte) }}
 
 // exchange sends all groups and reads what comes back: one network round trip,
 // whatever fails in it. Each group is a transaction of its own, ended by a Sync.
 // An error means that the connection is lost; steps not reached are pending then.
 // pooled: statements have no names, since another server process may serve the
-// next transaction. Each step gets limit to answer: the server's own limits are
-// below it, so more is a dead connection.
-func exchange(c *conn, groups [][]*step, pooled bool, limit time.Duration) error {
-	// The context of a pipeline costs a watching goroutine; deadlines do the same.
-	p := c.pg.StartPipeline(context.Background())
-	defer func() { _ = p.Close() }()
-	for i, g := range groups {
+// next transaction. Each read gets limit: the server's own limits are below it, so
+// more is a dead connection. Nothing is expected before pace is over.
+//
+// All is sent before anything is read. That can't block for good: what a server
+// doesn't take in while it waits for us to read fits its socket's buffer (a first
+// round is 40 kB), and the write has a deadline.
+func exchange(c *conn, groups [][]*step, pooled bool, limit, pace time.Duration) error {
+	c.limit = limit
+	out := outs.Get().(*[]byte)
+	b := (*out)[:0]
+	for _, g := range groups {
 		for _, s := range g {
-			s.send(p, c, pooled)
+			b = s.send(b, c, pooled)
 		}
-		if i < len(groups)-1 {
-			p.SendPipelineSync()
-		}
+		b = append(b, 'S', 0, 0, 0, 4)
 	}
-	c.wait(limit)
-	if err := p.Sync(); err != nil {
+	err := c.write(b)
+	*out = b
+	outs.Put(out)
+	if err != nil {
 		return err
+	}
+	if pace > 0 {
+		time.Sleep(pace)
 	}
 	for _, g := range groups {
 		bad := false
@@ -64,124 +73,155 @@ func exchange(c *conn, groups [][]*step, pooled bool, limit time.Duration) error
 				}
 				continue
 			}
-			c.wait(limit)
-			err := s.receive(p, c)
-			if err == nil {
+			if s.err = s.receive(c); s.err == nil {
 				s.state = done
 				continue
 			}
-			s.state, s.err = failed, err
-			if c.pg.IsClosed() || !isServer(err) {
-				return err
+			s.state = failed
+			if c.broken {
+				return s.err
 			}
 			bad = true
 		}
-		if err := endOfGroup(p, c, limit); err != nil {
+		if err := c.endOfGroup(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *step) send(p *pgconn.Pipeline, c *conn, pooled bool) {
+// send appends the messages of a step.
+func (s *step) send(b []byte, c *conn, pooled bool) []byte {
 	name := s.name
 	if pooled {
 		name = ""
 	}
 	_, known := c.prepared[s.name]
-	switch {
-	case s.only:
+	if s.only || pooled || !known {
 		s.parse = true
-		p.SendPrepare(name, s.sql, s.args)
-	case pooled:
-		p.SendQueryParams(s.sql, s.params, s.args, binaryFormat, binaryFormat)
-	default:
-		if !known {
+		b = encode(b, &pgproto3.Parse{Name: name, Query: s.sql, ParameterOIDs: s.args})
+		if !pooled || s.only {
+			// Types are looked at once: the casts make them.
+			s.described = true
+			b = encode(b, &pgproto3.Describe{ObjectType: 'S', Name: name})
+		}
+		if !pooled && !s.only {
 			// Counted as there until we hear otherwise: another group of this very
 			// exchange may use it.
-			s.parse = true
 			c.prepared[s.name] = struct{}{}
-			p.SendPrepare(name, s.sql, s.args)
 		}
-		p.SendQueryStatement(s.sd, s.params, binaryFormat, binaryFormat)
 	}
+	if s.only {
+		return b
+	}
+	b = encode(b, &pgproto3.Bind{PreparedStatement: name, ParameterFormatCodes: binaryFormat[:min(1, len(s.params))], Parameters: s.params, ResultFormatCodes: binaryFormat})
+	return append(b, execute...)
 }
 
-func (s *step) receive(p *pgconn.Pipeline, c *conn) error {
+var (
+	binaryFormat = []int16{1}
+	execute      = encode(nil, &pgproto3.Execute{})
+)
+
+func encode(b []byte, m pgproto3.FrontendMessage) []byte {
+	b, err := m.Encode(b)
+	if err != nil {
+		panic("BUG: encode a message: " + err.Error()) // too long: ours are not
+	}
+	return b
+}
+
+// receive reads the answers to a step, up to its end or its error.
+func (s *step) receive(c *conn) error {
 	if s.parse {
-		got, err := p.GetResults()
-		if err != nil {
+		if err := s.parsed(c); err != nil {
 			delete(c.prepared, s.name)
 			return err
-		}
-		d, ok := got.(*pgconn.StatementDescription)
-		if !ok {
-			return protocol(c)
-		}
-		if len(d.Fields) != len(s.sd.Fields) {
-			return protocol(c)
-		}
-		for i := range d.Fields {
-			if want := s.sd.Fields[i].DataTypeOID; d.Fields[i].DataTypeOID != want {
-				return protocol(c)
-			}
 		}
 		if s.only {
 			return nil
 		}
 	}
-	got, err := p.GetResults()
+	kind, body, err := c.next()
 	if err != nil {
 		return err
 	}
-	r, ok := got.(*pgconn.ResultReader)
-	if !ok {
-		return protocol(c)
+	if kind != '2' {
+		return c.protocol(kind)
 	}
-	for r.NextRow() {
-		if s.row == nil {
-			continue
-		}
-		if err := s.row(r.Values()); err != nil {
-			_ = c.pg.Conn().Close() // it may go on without end: there is no polite way out
-			_, _ = r.Close()
-			return err
-		}
-	}
-	_, err = r.Close()
-	return err
-}
-
-// endOfGroup reads the end of a group.
-func endOfGroup(p *pgconn.Pipeline, c *conn, limit time.Duration) error {
-	c.wait(limit)
 	for {
-		got, err := p.GetResults()
-		if err != nil && (c.pg.IsClosed() || !isServer(err)) {
+		if kind, body, err = c.next(); err != nil {
 			return err
 		}
-		if err != nil {
-			continue // an error at the end of the transaction; the Sync is still to come
-		}
-		if _, ok := got.(*pgconn.PipelineSync); ok {
+		switch kind {
+		case 'D':
+			values, ok := c.split(body)
+			if !ok || len(values) != len(s.results) {
+				return c.protocol(kind)
+			}
+			if s.row == nil {
+				continue
+			}
+			if err := s.row(values); err != nil {
+				c.broken = true // it may go on without end: there is no polite way out
+				return err
+			}
+		case 'C':
 			return nil
-		}
-		if got == nil {
-			return protocol(c)
+		default:
+			return c.protocol(kind)
 		}
 	}
 }
 
-// protocol is the error for what no PostgreSQL sends; the connection is of no use.
-func protocol(c *conn) error {
-	_ = c.pg.Conn().Close()
-	return failf(reasonLost, "read", "unexpected answer from the server")
+// parsed reads the answers to Parse and Describe.
+func (s *step) parsed(c *conn) error {
+	kind, body, err := c.next()
+	if err != nil {
+		return err
+	}
+	if kind != '1' {
+		return c.protocol(kind)
+	}
+	if !s.described {
+		return nil
+	}
+	if kind, _, err = c.next(); err != nil {
+		return err
+	}
+	if kind != 't' {
+		return c.protocol(kind)
+	}
+	if kind, body, err = c.next(); err != nil {
+		return err
+	}
+	var d pgproto3.RowDescription
+	if kind != 'T' || d.Decode(body) != nil || len(d.Fields) != len(s.results) {
+		return c.protocol(kind)
+	}
+	for i, f := range d.Fields {
+		if f.DataTypeOID != s.results[i] {
+			return c.protocol(kind)
+		}
+	}
+	return nil
 }
 
-// isServer: the server told it, and the connection goes on.
-func isServer(err error) bool {
-	var pg *pgconn.PgError
-	return errors.As(err, &pg) && !isFatal(pg)
+// endOfGroup reads up to the answer to a Sync. What fails at the end of a
+// transaction of ours fails nothing: it only read.
+func (c *conn) endOfGroup() error {
+	for {
+		kind, _, err := c.next()
+		switch {
+		case err != nil && c.broken:
+			return err
+		case err != nil:
+		case kind == 'Z':
+			return nil
+		default:
+			return c.protocol(kind)
+		}
+	}
 }
 
 func sqlState(err error) string {

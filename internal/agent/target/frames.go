@@ -13,6 +13,9 @@ import (
 type buffer struct {
 	frame frame.Frame
 	nulls [][]bool // memory for Column.Null, which is nil while there is none
+	// was holds the strings of the reading before, in the very memory of Texts:
+	// most are the same again in the same place, also of another instance.
+	was [][]string
 }
 
 // maxKept bounds the rows of a buffer that is kept: one huge reading must not hold
@@ -26,7 +29,7 @@ func poolOf(f *catalog.Family) *sync.Pool {
 		return p.(*sync.Pool)
 	}
 	p, _ := buffers.LoadOrStore(f, &sync.Pool{New: func() any {
-		b := &buffer{nulls: make([][]bool, len(f.Columns))}
+		b := &buffer{nulls: make([][]bool, len(f.Columns)), was: make([][]string, len(f.Columns))}
 		b.frame = frame.Frame{Family: f.Name, Part: frame.Rows, Columns: make([]frame.Column, len(f.Columns))}
 		for i := range f.Columns {
 			c := &f.Columns[i]
@@ -42,6 +45,7 @@ func newBuffer(f *catalog.Family) *buffer {
 	b := poolOf(f).Get().(*buffer)
 	for i := range b.frame.Columns {
 		c := &b.frame.Columns[i]
+		b.was[i] = c.Texts
 		c.Ints, c.Floats, c.Texts = c.Ints[:0], c.Floats[:0], c.Texts[:0]
 		if c.Null != nil {
 			b.nulls[i], c.Null = c.Null[:0], nil
@@ -56,7 +60,13 @@ func (b *buffer) free(f *catalog.Family) {
 		return
 	}
 	for i := range b.frame.Columns {
-		clear(b.frame.Columns[i].Texts) // let go of the strings
+		texts := b.frame.Columns[i].Texts
+		clear(texts[len(texts):cap(texts)])
+		for j, s := range texts {
+			if len(s) > maxInterned {
+				texts[j] = "" // not worth keeping
+			}
+		}
 	}
 	poolOf(f).Put(b)
 }

@@ -7,29 +7,22 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"github.com/pganalytics/pganalytics/internal/catalog"
 )
 
 // stmt is a statement of ours: prepared under a name that is a hash of its text,
 // so that behind a pooler the same name can't mean something else.
 type stmt struct {
-	name string
-	sql  string
-	sd   *pgconn.StatementDescription // what it gives: known from the casts
-	args []uint32
+	name    string
+	sql     string
+	args    []uint32 // types of the parameters
+	results []uint32 // types of the columns: known from the casts
 }
 
 func newStmt(sql string, args []uint32, results ...uint32) *stmt {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(sql))
-	s := &stmt{name: fmt.Sprintf("pganalytics_%016x", h.Sum64()), sql: sql, args: args}
-	s.sd = &pgconn.StatementDescription{Name: s.name, SQL: sql, ParamOIDs: args, Fields: make([]pgconn.FieldDescription, len(results))}
-	for i, oid := range results {
-		s.sd.Fields[i].DataTypeOID = oid
-	}
-	return s
+	return &stmt{name: fmt.Sprintf("pganalytics_%016x", h.Sum64()), sql: sql, args: args, results: results}
 }
 
 // query is how a family is read at one version.
@@ -43,6 +36,7 @@ type query struct {
 	hidden [2]int // columns that such rows are summed by
 	named  int    // column that names what Redact columns hold; -1
 	takes  bool   // $1: the keys without a text
+	kinds  []kind // of the columns: how each is decoded
 }
 
 // apart: the family has a Sync group of its own.
@@ -74,6 +68,7 @@ func compile(f *catalog.Family, s source, settings string) *query {
 		}[c.Wire()]
 	}
 	out.rows = newStmt(q.SQL, args, results...)
+	out.kinds = kindsOf(f)
 	index := func(name string) int {
 		return slices.IndexFunc(f.Columns, func(c catalog.Column) bool { return c.Name == name })
 	}

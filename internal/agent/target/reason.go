@@ -11,7 +11,6 @@ import (
 	"unicode"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 // The short words for what went wrong; they become outcome reasons.
@@ -119,14 +118,11 @@ func roundReason(err error) string {
 		}
 		return reasonFailed
 	}
-	var big *pgproto3.ExceededMaxBodyLenErr
 	var own *failure
 	var network net.Error
 	switch {
 	case errors.As(err, &own):
 		return own.reason
-	case errors.As(err, &big):
-		return reasonTooBig
 	case errors.As(err, &network) && network.Timeout(), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return reasonTimeout
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &network):

@@ -9,6 +9,15 @@ import (
 	"github.com/pganalytics/pganalytics/internal/catalog"
 )
 
+// paceKey names what takes about as long each time.
+type paceKey struct {
+	via  string
+	lane catalog.Lane
+}
+
+// maxPace bounds how long a round sleeps before it reads.
+const maxPace = 25 * time.Millisecond
+
 // round is one Read at work.
 type round struct {
 	t     *Target
@@ -99,10 +108,9 @@ func (r *round) run(ctx context.Context) error {
 			r.stats.ConnectTime += c.opening
 		}
 		_, r.stats.PoolBusy = r.t.pool.counts()
-		stop := c.during(ctx)
+		end := c.begin(ctx)
 		err = r.on(c)
-		stop()
-		c.rounds++
+		end()
 		r.t.pool.release(res)
 		r.stats.PoolOpen, _ = r.t.pool.counts()
 		if err != nil && c.rounds > 1 && !opened && r.began == 0 && roundReason(err) == reasonLost && ctx.Err() == nil {
@@ -123,6 +131,8 @@ func (r *round) on(c *conn) error {
 	t := r.t
 	t.mu.Lock()
 	facts, pooled := t.facts, t.pooled
+	// The first round on a connection prepares and plans: it takes longer.
+	pace := min(t.pace[paceKey{r.via, r.lane}]*3/4, maxPace)
 	t.mu.Unlock()
 	if facts == nil || c.version() != facts.Server.VersionText {
 		// Another server, or the same after an upgrade: what was planned is for
@@ -142,7 +152,7 @@ func (r *round) on(c *conn) error {
 	}
 	tail := &step{stmt: tailStmt, row: func(v [][]byte) error { r.ended = timeOf(v[0]); return nil }}
 	groups = append(groups, []*step{tail})
-	if err := r.exchange(c, groups, pooled); err != nil {
+	if err := r.exchange(c, groups, pooled, pace); err != nil {
 		return err
 	}
 	again, err := r.judge(c)
@@ -150,7 +160,7 @@ func (r *round) on(c *conn) error {
 		return err
 	}
 	groups = append(r.second(again), []*step{{stmt: tailStmt, row: tail.row}})
-	if err := r.exchange(c, groups, t.isPooled()); err != nil {
+	if err := r.exchange(c, groups, t.isPooled(), 0); err != nil {
 		return err
 	}
 	for _, i := range again {
@@ -159,9 +169,9 @@ func (r *round) on(c *conn) error {
 	return nil
 }
 
-func (r *round) exchange(c *conn, groups [][]*step, pooled bool) error {
+func (r *round) exchange(c *conn, groups [][]*step, pooled bool, pace time.Duration) error {
 	r.stats.RoundTrips++
-	err := exchange(c, groups, pooled, r.t.patience())
+	err := exchange(c, groups, pooled, r.t.patience(), pace)
 	r.stats.SystemID = c.systemID
 	return err
 }
@@ -446,6 +456,9 @@ func (r *round) settle() {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if r.stats.Connects == 0 {
+		t.pace[paceKey{r.via, r.lane}] = r.stats.ServerTime
+	}
 	if t.facts != nil && r.stats.SystemID != 0 && t.facts.Server.SystemID != r.stats.SystemID {
 		r.stats.Changed = true
 	}

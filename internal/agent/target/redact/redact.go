@@ -6,7 +6,11 @@
 // rather mask too much: what it can't tell the end of is masked to the end.
 package redact
 
-import "strings"
+import (
+	"maps"
+	"strings"
+	"sync/atomic"
+)
 
 const mask = "***"
 
@@ -51,10 +55,10 @@ func Value(name, s string) (masked string, changed bool) {
 		masked = Text(s)
 		return masked, masked != s
 	}
-	if names(lower(name)) {
-		if s == "" || plain(s) {
-			return s, false
-		}
+	if s == "" || plain(s) {
+		return s, false
+	}
+	if isSecret(name) {
 		return mask, true
 	}
 	if len(s) < 5 || !suspicious(s) {
@@ -64,6 +68,29 @@ func Value(name, s string) (masked string, changed bool) {
 	m.prose(0, len(s))
 	masked = m.result()
 	return masked, masked != s
+}
+
+// secrets remembers names for a while: a server has 350 settings, and is asked for
+// them again and again.
+var secrets atomic.Pointer[map[string]bool]
+
+const maxRemembered = 4096
+
+func isSecret(name string) bool {
+	known := secrets.Load()
+	if known != nil {
+		if is, ok := (*known)[name]; ok {
+			return is
+		}
+	}
+	is := names(lower(name))
+	next := map[string]bool{}
+	if known != nil && len(*known) < maxRemembered {
+		maps.Copy(next, *known)
+	}
+	next[strings.Clone(name)] = is
+	secrets.Store(&next) // what another goroutine adds meanwhile is lost, and found again
+	return is
 }
 
 // plain: a switch, or a number too short to be a secret, as in
