@@ -3,6 +3,7 @@ package target
 import (
 	"context"
 	"encoding/binary"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -17,6 +18,7 @@ import (
 // every 8 kB.
 type conn struct {
 	net       net.Conn
+	from      io.Reader         // what net receives: see connect
 	params    map[string]string // as the server reports them
 	database  string
 	prepared  map[string]struct{} // names of statements that the server has
@@ -56,6 +58,15 @@ func connect(ctx context.Context, cfg *pgconn.Config, limit time.Duration) (*con
 	doing := "connect to database " + quoteIdent(cfg.Database)
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	// When a write takes longer than 15 ms, on a busy machine, pgconn begins to read
+	// in the background, and that reader keeps what comes next. So reading goes on
+	// through it, not on the bare connection.
+	var from io.Reader
+	build := cfg.BuildFrontend
+	cfg.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+		from = r
+		return build(r, w)
+	}
 	pg, err := pgconn.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return nil, fail(connectReason(err), doing, err)
@@ -70,7 +81,7 @@ func connect(ctx context.Context, cfg *pgconn.Config, limit time.Duration) (*con
 	}
 	_ = raw.Conn.SetDeadline(time.Time{})
 	return &conn{
-		net: raw.Conn, params: raw.ParameterStatuses, tx: raw.TxStatus, database: cfg.Database,
+		net: raw.Conn, from: from, params: raw.ParameterStatuses, tx: raw.TxStatus, database: cfg.Database,
 		prepared: map[string]struct{}{}, opening: time.Since(start),
 	}, nil
 }
@@ -169,7 +180,7 @@ func (c *conn) fill(n int) error {
 			_ = c.net.SetReadDeadline(now.Add(c.limit + slack))
 		}
 		c.mu.Unlock()
-		got, err := c.net.Read(b[c.w:])
+		got, err := c.from.Read(b[c.w:])
 		c.w += got
 		c.received += int64(got)
 		if err != nil && c.w-c.r < n {
