@@ -1,0 +1,125 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pganalytics/pganalytics/internal/pgserver/pgtest"
+)
+
+// TestFullSpool: an outage that needs several times the spool's 2 MB. The detail
+// of the oldest ticks is lost and said to be; the totals are exact (I2).
+func TestFullSpool(t *testing.T) {
+	const watchers = 12 // names on one server, so that the spool fills fast
+	var more strings.Builder
+	p := startParts(t, 16, "[spool]\nmax_size = \"2MB\"\n[postgresql]\nquery_stats_limit = 1000\n")
+	p.collector.kill()
+	text, err := os.ReadFile(p.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 1; i < watchers; i++ {
+		fmt.Fprintf(&more, "\n[[instances]]\nname = \"watched-%d\"\nurl = %q\n", i, p.watched.URLAs("pganalytics", "postgres"))
+	}
+	if err := os.WriteFile(p.config, append(text, more.String()...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Exec(t, p.watched.URL("postgres"), "ALTER ROLE pganalytics CONNECTION LIMIT 90", "CREATE ROLE shop LOGIN")
+	p.startCollector()
+	ids := []string{p.instance("watched")}
+	for i := 1; i < watchers; i++ {
+		ids = append(ids, p.instance("watched-"+strconv.Itoa(i)))
+	}
+	eventually(t, 30*time.Second, func() string {
+		if n := p.sql(`SELECT count(DISTINCT instance_id) FROM statements_raw`); n < watchers {
+			return fmt.Sprintf("only %d instances have a second reading", n)
+		}
+		return ""
+	})
+	from := strconv.FormatInt(time.Now().Add(-time.Hour).Unix(), 10)
+	p.backend.kill()
+
+	ctx := t.Context()
+	conn, err := pgx.Connect(ctx, p.watched.URLAs("shop", "postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	var calls int64
+	largest := int64(0)
+	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); {
+		for i := range 900 {
+			// Distinct shapes: the number of columns and of their operands.
+			statement := "select " + strings.Repeat("1,", i%30) + "1" + strings.Repeat("+1", i/30)
+			if _, err := conn.PgConn().Exec(ctx, statement).ReadAll(); err != nil {
+				t.Fatal(err)
+			}
+			calls++
+		}
+		largest = max(largest, folderSize(t, filepath.Join(p.dir, "collector")))
+		time.Sleep(200 * time.Millisecond)
+	}
+	if largest > 4<<20 {
+		t.Errorf("the spool's folder grew to %d bytes, its limit is 2 MB", largest)
+	}
+	p.startBackend()
+	dropped := 0.0
+	for _, id := range ids {
+		eventually(t, 60*time.Second, func() string {
+			var a account
+			if _, err := p.try(&a, "/api/v1/instances/"+id+"/statements", "user", "shop", "limit", "10000", "from", from); err != nil {
+				return err.Error()
+			}
+			if got := int64(a.Total["calls"]); got != calls {
+				return fmt.Sprintf("instance %s: total calls %d, driven %d (dropped %v)", id, got, calls, a.Dropped["calls"])
+			}
+			dropped += a.Dropped["calls"]
+			return ""
+		})
+	}
+	if dropped == 0 {
+		t.Error("nothing was dropped: the outage was too short for this test to say anything")
+	}
+	var l struct {
+		Planned, Stored, Failed, Skipped, Dropped, Pending, Missing int64
+		Items                                                       []struct{ Outcome, Reason string }
+	}
+	eventually(t, 20*time.Second, func() string {
+		p.get(&l, "/api/v1/ledger", "from", from, "limit", "10000")
+		if l.Planned != l.Stored+l.Failed+l.Skipped+l.Dropped+l.Pending+l.Missing || l.Missing != 0 || l.Dropped == 0 {
+			return fmt.Sprintf("ledger: %+v", l)
+		}
+		return ""
+	})
+	for _, i := range l.Items {
+		if i.Outcome == "dropped" && i.Reason != "spool_full" {
+			t.Errorf("dropped(%s), want dropped(spool_full)", i.Reason)
+			break
+		}
+	}
+}
+
+func folderSize(t *testing.T, dir string) (n int64) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(_ string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return nil // files come and go meanwhile
+		}
+		if info, err := d.Info(); err == nil {
+			n += info.Size()
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
