@@ -1,9 +1,6 @@
 package spool
 
-import (
-	"context"
-	"fmt"
-)
+import "context"
 
 // AppendGroup appends several records in one group, as far as they fit together:
 // what concurrent calls of Append do, made repeatable.
@@ -102,18 +99,6 @@ func (s *Spool) Check() string {
 	return ""
 }
 
-func (s *Spool) Dump() string {
-	b := ""
-	for k, c := range s.chains {
-		b += k + " " + c.broken
-		for _, l := range c.links {
-			b += fmt.Sprintf(" [%d %s@%d+%d]", l.lsn, l.seg.name[12:16], l.off, l.size)
-		}
-		b += fmt.Sprintf(" head %d\n", c.head)
-	}
-	return b + fmt.Sprintf("redo %d next %d err %v", len(s.redo), s.nextLSN, s.lastErr)
-}
-
 // Peek reads a pending batch or gap.
 func (s *Spool) Peek(id ID) ([]byte, error) {
 	s.reading.RLock()
@@ -129,20 +114,4 @@ func (s *Spool) Peek(id ID) ([]byte, error) {
 		data = l.gap
 	}
 	return data, err
-}
-
-// Where tells in which segment things stand, and which segments there are.
-func (s *Spool) Where() (b string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, g := range s.segs {
-		b += fmt.Sprintf("%s base %d size %d live %d chains %d doomed %v:", g.name[12:16], g.base, g.size, g.live, g.chains, g.doomed)
-		for u := s.head; u != nil; u = u.after {
-			if u.seg == g {
-				b += fmt.Sprintf(" %s", u.last.String()[10:])
-			}
-		}
-		b += "\n"
-	}
-	return b
 }

@@ -393,7 +393,7 @@ func (r *recovery) reportLost() {
 func (f *found) chainEnd(before bool) (ID, bool) {
 	switch {
 	case f.mark != nil:
-		return f.mark.last, true
+		return f.mark.last, !f.h.redo // what is written again comes after its mark
 	case f.unit == nil || f.unit.order != 0:
 		return ID{}, false
 	case before:

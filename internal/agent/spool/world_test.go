@@ -243,7 +243,7 @@ func (w *world) afterOpen() {
 	}
 	for key, list := range read {
 		if len(list) != 1 || list[0].to != w.base[key] {
-			w.fail("%s was counted to %v, its baseline is %d\nheld %v\nunsure %v\npending %v\n%s", key, list, w.base[key], w.held, w.unsure, w.s.Pending(), w.s.Dump())
+			w.fail("%s was counted to %v, its baseline is %d\nheld %v\n%v", key, list, w.base[key], w.held, w.log)
 		}
 	}
 }
