@@ -77,7 +77,7 @@ func (s *Server) instance(w http.ResponseWriter, r *http.Request, _ auth.Caller)
 			return notFound("instance", r.PathValue("id"))
 		}
 		out = InstanceFull{Instance: v.instance(&v.watched[0]), DatabaseNames: []string{}, Families: []FamilyState{}}
-		newest, err := ledger.NewestTicks(ctx, tx, id, sp.Now-24*3600*1_000_000, sp.Now)
+		newest, err := v.newestTicks(ctx, tx, id)
 		if err != nil {
 			return err
 		}
@@ -169,6 +169,23 @@ func (s *Server) view(ctx context.Context, tx pgx.Tx, id int64, sp span) (*view,
 		v.planned[p.Instance] = append(v.planned[p.Instance], p)
 	}
 	return v, nil
+}
+
+// newestTicks gives the newest stored tick of each family of the last hour, or of the
+// last day when one that is planned has none there.
+func (v *view) newestTicks(ctx context.Context, tx pgx.Tx, id int64) (map[[2]string]int64, error) {
+	const hour = 3600 * 1_000_000
+	newest, err := ledger.NewestTicks(ctx, tx, id, v.now-hour, v.now)
+	if err != nil {
+		return nil, err
+	}
+	for i := range v.schedules {
+		c := &v.schedules[i]
+		if _, found := newest[[2]string{c.Database, c.Family}]; !found && c.Reason == "" {
+			return ledger.NewestTicks(ctx, tx, id, v.now-24*hour, v.now)
+		}
+	}
+	return newest, nil
 }
 
 func (v *view) readSessions(ctx context.Context, tx pgx.Tx) (map[int64]series.Sessions, error) {
