@@ -32,6 +32,13 @@ const (
 	endTargets = time.Second
 )
 
+// New instances begin one after another, so that a thousand are not contacted at
+// the same moment.
+const (
+	beginApart  = 10 * time.Millisecond
+	beginWithin = 2 * time.Second
+)
+
 // Agent is a collector.
 type Agent struct {
 	cfg     Config
@@ -196,7 +203,7 @@ func within(limit time.Duration, wait func()) bool {
 func (a *Agent) begin(ctx context.Context, found *spool.Recovered) {
 	now := a.micros()
 	left := a.restore(ctx, found)
-	for _, in := range a.instances {
+	for i, in := range a.instances {
 		var lines []*line
 		if r := left[in.name]; r != nil {
 			in.adopt(r)
@@ -204,7 +211,7 @@ func (a *Agent) begin(ctx context.Context, found *spool.Recovered) {
 			delete(left, in.name)
 		}
 		in.mu.Lock()
-		in.begin(&a.cfg, now, lines)
+		in.begin(&a.cfg, now, min(time.Duration(i)*beginApart, beginWithin), lines)
 		in.mu.Unlock()
 	}
 	for name, r := range left {
@@ -322,7 +329,7 @@ func (i identity) Granted(_ []string, conflicts []ship.Conflict) {
 			for _, ln := range in.lanes() { // planned by a round that ended later
 				ln.table.lines, ln.owed = nil, nil
 			}
-			in.begin(&a.cfg, now, nil)
+			in.begin(&a.cfg, now, 0, nil)
 			in.log.Info("instance taken over", "holder", was)
 		}
 		in.mu.Unlock()

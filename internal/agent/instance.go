@@ -150,9 +150,9 @@ func (in *instance) home() string {
 }
 
 // begin plans what is planned before the first contact: what a former process
-// planned goes on; a new instance has `activity` alone. mu is held, or nobody else
-// knows the instance.
-func (in *instance) begin(cfg *Config, now int64, restored []*line) {
+// planned goes on; a new instance has `activity` alone, after a delay. mu is held, or
+// nobody else knows the instance.
+func (in *instance) begin(cfg *Config, now int64, delay time.Duration, restored []*line) {
 	for _, l := range restored {
 		f := catalog.Lookup(l.Family)
 		if f == nil || !l.planned() && l.Done >= l.floor(0) {
@@ -183,6 +183,7 @@ func (in *instance) begin(cfg *Config, now int64, restored []*line) {
 	}
 	f := catalog.Lookup("activity")
 	if in.fast.table.find("", f.Name) == nil && cfg.enabled(f.Name) {
+		now += delay.Microseconds()
 		in.fast.table.lines = append(in.fast.table.lines, &line{
 			Family: f.Name, Segments: fresh(now, cfg.every(f).Microseconds(), in.offset), Last: now - 1, Done: now - 1,
 		})

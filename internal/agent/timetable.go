@@ -79,14 +79,15 @@ func offsetOf(instance string, interval time.Duration) int64 {
 // The short schedule of what is new: ticks at once and 5 s later.
 const shortEvery = 5 * int64(time.Second/time.Microsecond)
 
-// fresh plans a family that is new at t: the short schedule, then the grid. The
-// short schedule is cut to its first tick when the grid is as fast.
+// fresh plans a family that is new at t: the short schedule, then the grid, not so
+// soon that the last short tick is still being read. The short schedule is cut to
+// its first tick when the grid is as fast.
 func fresh(t, every, offset int64) []segment {
 	short := segment{From: t, Until: t + shortEvery, Every: shortEvery}
 	if every <= shortEvery {
 		short.Until = t
 	}
-	return []segment{short, {From: align(short.Until, every, offset), Every: every}}
+	return []segment{short, {From: align(short.Until+min(every/2, shortEvery), every, offset), Every: every}}
 }
 
 // floor is the moment after which a change of the plan may begin: schedules hold
