@@ -2,8 +2,11 @@ package target_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -26,7 +29,7 @@ func cpu() time.Duration {
 // BenchmarkRead compares the CPU time of the two rounds of an instance (one
 // database, 20 tables with two indexes each, so many statements) with the floor in
 // the same run: the same SQL, prepared, by pgconn in pipelines, binary, rows thrown
-// away by NextRow.
+// away by NextRow. 16 instances, by name, are read by 4 workers.
 func BenchmarkRead(b *testing.B) {
 	for _, statements := range []int{120, 1000} {
 		b.Run(fmt.Sprint(statements), func(b *testing.B) { benchmarkRead(b, statements) })
@@ -44,16 +47,25 @@ func benchmarkRead(b *testing.B, statements int) {
 	for i := range statements { // what tells them apart is the number of columns
 		execAll(b, conn, "SELECT 1"+strings.Repeat(", 1", i))
 	}
-	tg := newTarget(b, url)
-	facts := contact(b, tg)
-	slow, fast := planned(facts, "postgres", catalog.Slow), planned(facts, "postgres", catalog.Fast)
-
-	floor, err := pgconn.Connect(b.Context(), url)
-	if err != nil {
-		b.Fatal(err)
+	const instances, workers = 16, 4
+	var watched []*target.Target
+	var facts *target.Facts
+	var floors []*pgconn.PgConn
+	for range instances {
+		tg := newTarget(b, url)
+		facts = contact(b, tg)
+		watched = append(watched, tg)
+		for range 2 { // one for each lane
+			floor, err := pgconn.Connect(b.Context(), url)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Cleanup(func() { _ = floor.Close(context.Background()) })
+			floors = append(floors, floor)
+		}
 	}
-	b.Cleanup(func() { _ = floor.Close(context.Background()) })
-	prepare := func(plans []target.Plan) (sds []*pgconn.StatementDescription) {
+	slow, fast := planned(facts, "postgres", catalog.Slow), planned(facts, "postgres", catalog.Fast)
+	prepare := func(floor *pgconn.PgConn, plans []target.Plan) (sds []*pgconn.StatementDescription) {
 		for _, p := range plans {
 			if p.Family.TextsOf != "" {
 				continue
@@ -75,67 +87,80 @@ func benchmarkRead(b *testing.B, statements int) {
 		}
 		return sds
 	}
-	slowFloor, fastFloor := prepare(slow), prepare(fast)
-	rows := 0
-	throw := func(sds []*pgconn.StatementDescription) {
+	var slowFloor, fastFloor []*pgconn.StatementDescription
+	for i := range instances {
+		slowFloor, fastFloor = prepare(floors[2*i], slow), prepare(floors[2*i+1], fast)
+	}
+	var rows atomic.Int64
+	throw := func(floor *pgconn.PgConn, sds []*pgconn.StatementDescription) error {
 		p := floor.StartPipeline(context.Background())
 		for _, sd := range sds {
 			p.SendQueryStatement(sd, nil, nil, []int16{1})
 		}
 		if err := p.Sync(); err != nil {
-			b.Fatal(err)
+			return err
 		}
+		n := 0
 		for range sds {
 			got, err := p.GetResults()
 			if err != nil {
-				b.Fatal(err)
+				return err
 			}
 			r := got.(*pgconn.ResultReader)
 			for r.NextRow() {
-				rows++
+				n++
 			}
 			if _, err := r.Close(); err != nil {
-				b.Fatal(err)
+				return err
 			}
 		}
-		if err := p.Close(); err != nil {
-			b.Fatal(err)
-		}
+		rows.Add(int64(n))
+		return p.Close()
 	}
-	ours := func(lane catalog.Lane, plans []target.Plan) {
+	read := func(tg *target.Target, lane catalog.Lane, plans []target.Plan) error {
 		got, _, err := tg.Read(context.Background(), "postgres", lane, plans, nil)
-		if err != nil {
-			b.Fatal(err)
-		}
 		for i := range got {
-			if got[i].Err != nil {
-				b.Fatal(got[i].Err)
-			}
+			err = errors.Join(err, got[i].Err)
 		}
 		target.Release(got)
+		return err
 	}
-	for range 10 {
-		ours(catalog.Slow, slow)
-		ours(catalog.Fast, fast)
-		throw(slowFloor)
-		throw(fastFloor)
+	ours := func(i int) error {
+		return errors.Join(read(watched[i], catalog.Slow, slow), read(watched[i], catalog.Fast, fast))
+	}
+	theirs := func(i int) error {
+		return errors.Join(throw(floors[2*i], slowFloor), throw(floors[2*i+1], fastFloor))
+	}
+	cycle := func(one func(int) error) time.Duration {
+		before := cpu()
+		var next atomic.Int64
+		var all sync.WaitGroup
+		for range workers {
+			all.Go(func() {
+				for i := next.Add(1) - 1; i < instances; i = next.Add(1) - 1 {
+					if err := one(int(i)); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		}
+		all.Wait()
+		return cpu() - before
+	}
+	for range 5 {
+		cycle(ours)
+		cycle(theirs)
 	}
 	var ourCPU, floorCPU time.Duration
-	rows = 0
+	rows.Store(0)
 	b.ReportAllocs()
 	for b.Loop() {
-		t0 := cpu()
-		ours(catalog.Slow, slow)
-		ours(catalog.Fast, fast)
-		t1 := cpu()
-		throw(slowFloor)
-		throw(fastFloor)
-		ourCPU += t1 - t0
-		floorCPU += cpu() - t1
+		ourCPU += cycle(ours)
+		floorCPU += cycle(theirs)
 	}
-	n := float64(b.N)
-	b.ReportMetric(float64(ourCPU.Microseconds())/n, "cpu-µs/op")
-	b.ReportMetric(float64(floorCPU.Microseconds())/n, "floor-cpu-µs/op")
+	n := float64(b.N) * instances
+	b.ReportMetric(float64(ourCPU.Microseconds())/n, "cpu-µs/instance")
+	b.ReportMetric(float64(floorCPU.Microseconds())/n, "floor-cpu-µs/instance")
 	b.ReportMetric(float64(ourCPU)/float64(floorCPU), "x-floor")
-	b.ReportMetric(float64(rows)/n, "rows/op")
+	b.ReportMetric(float64(rows.Load())/n, "rows/instance")
 }

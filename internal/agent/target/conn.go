@@ -41,9 +41,8 @@ type conn struct {
 }
 
 const (
-	// bulkSize is what is read at once. A server sends 8 kB at a time, and waking up
-	// for each costs more than decoding it: see paceKey. The memory is shared by all
-	// rounds at work.
+	// bulkSize is what is read at once, when there is so much: a system call for each
+	// 8 kB costs more than decoding it. The memory is shared by all rounds at work.
 	bulkSize = 128 << 10
 	// slack saves setting a deadline for each read: that costs more than a look at
 	// the clock.

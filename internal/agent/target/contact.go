@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/pganalytics/pganalytics/internal/catalog"
 	"github.com/pganalytics/pganalytics/internal/frame"
@@ -57,9 +56,6 @@ func (t *Target) Contact(ctx context.Context) (*Facts, error) {
 		return name != t.home && !slices.ContainsFunc(f.databases, func(d DB) bool { return d.Name == name && d.Connectable })
 	})
 	clear(t.queries)
-	maps.DeleteFunc(t.pace, func(k paceKey, _ time.Duration) bool {
-		return k.via != t.home && !slices.ContainsFunc(f.databases, func(d DB) bool { return d.Name == k.via })
-	})
 	if major := catalog.Version(f.server.Version / 10000); t.facts == nil || t.facts.Server.VersionText != f.server.VersionText || t.facts.Server.SystemID != f.server.SystemID {
 		// Another server: what was learned of the former one says nothing of it.
 		t.version = major
@@ -198,7 +194,7 @@ func (t *Target) inspect(c *conn) (*found, error) {
 func (t *Target) exchange(c *conn, groups ...[]*step) error {
 	for range 2 {
 		pooled := t.isPooled()
-		if err := exchange(c, groups, pooled, t.patience(), 0); err != nil {
+		if err := exchange(c, groups, pooled, t.patience()); err != nil {
 			return err
 		}
 		var err error

@@ -19,8 +19,8 @@ type step struct {
 
 	parse     bool // it is prepared in this exchange
 	described bool // and its types are told
-	state state
-	err   error
+	state     state
+	err       error
 }
 
 type state uint8
@@ -39,12 +39,12 @@ var outs = sync.Pool{New: func() any { return new([]byte) }}
 // An error means that the connection is lost; steps not reached are pending then.
 // pooled: statements have no names, since another server process may serve the
 // next transaction. Each read gets limit: the server's own limits are below it, so
-// more is a dead connection. Nothing is expected before pace is over.
+// more is a dead connection.
 //
 // All is sent before anything is read. That can't block for good: what a server
 // doesn't take in while it waits for us to read fits its socket's buffer (a first
 // round is 40 kB), and the write has a deadline.
-func exchange(c *conn, groups [][]*step, pooled bool, limit, pace time.Duration) error {
+func exchange(c *conn, groups [][]*step, pooled bool, limit time.Duration) error {
 	c.limit = limit
 	out := outs.Get().(*[]byte)
 	b := (*out)[:0]
@@ -59,9 +59,6 @@ func exchange(c *conn, groups [][]*step, pooled bool, limit, pace time.Duration)
 	outs.Put(out)
 	if err != nil {
 		return err
-	}
-	if pace > 0 {
-		time.Sleep(pace)
 	}
 	for _, g := range groups {
 		bad := false

@@ -9,15 +9,6 @@ import (
 	"github.com/pganalytics/pganalytics/internal/catalog"
 )
 
-// paceKey names what takes about as long each time.
-type paceKey struct {
-	via  string
-	lane catalog.Lane
-}
-
-// maxPace bounds how long a round sleeps before it reads.
-const maxPace = 25 * time.Millisecond
-
 // round is one Read at work.
 type round struct {
 	t     *Target
@@ -131,8 +122,6 @@ func (r *round) on(c *conn) error {
 	t := r.t
 	t.mu.Lock()
 	facts, pooled := t.facts, t.pooled
-	// The first round on a connection prepares and plans: it takes longer.
-	pace := min(t.pace[paceKey{r.via, r.lane}]*3/4, maxPace)
 	t.mu.Unlock()
 	if facts == nil || c.version() != facts.Server.VersionText {
 		// Another server, or the same after an upgrade: what was planned is for
@@ -152,7 +141,7 @@ func (r *round) on(c *conn) error {
 	}
 	tail := &step{stmt: tailStmt, row: func(v [][]byte) error { r.ended = timeOf(v[0]); return nil }}
 	groups = append(groups, []*step{tail})
-	if err := r.exchange(c, groups, pooled, pace); err != nil {
+	if err := r.exchange(c, groups, pooled); err != nil {
 		return err
 	}
 	again, err := r.judge(c)
@@ -160,7 +149,7 @@ func (r *round) on(c *conn) error {
 		return err
 	}
 	groups = append(r.second(again), []*step{{stmt: tailStmt, row: tail.row}})
-	if err := r.exchange(c, groups, t.isPooled(), 0); err != nil {
+	if err := r.exchange(c, groups, t.isPooled()); err != nil {
 		return err
 	}
 	for _, i := range again {
@@ -169,9 +158,9 @@ func (r *round) on(c *conn) error {
 	return nil
 }
 
-func (r *round) exchange(c *conn, groups [][]*step, pooled bool, pace time.Duration) error {
+func (r *round) exchange(c *conn, groups [][]*step, pooled bool) error {
 	r.stats.RoundTrips++
-	err := exchange(c, groups, pooled, r.t.patience(), pace)
+	err := exchange(c, groups, pooled, r.t.patience())
 	r.stats.SystemID = c.systemID
 	return err
 }
@@ -456,9 +445,6 @@ func (r *round) settle() {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if r.stats.Connects == 0 {
-		t.pace[paceKey{r.via, r.lane}] = r.stats.ServerTime
-	}
 	if t.facts != nil && r.stats.SystemID != 0 && t.facts.Server.SystemID != r.stats.SystemID {
 		r.stats.Changed = true
 	}

@@ -130,17 +130,16 @@ type Target struct {
 
 	mu        sync.Mutex
 	facts     *Facts
-	extension map[string]*extInDB       // by database: what Contact found of extensions
-	watched   map[string]string         // by database: what the watch gave
-	missing   map[string][]string       // by planKey: columns that are not there
-	queries   map[string]*query         // by planKey: as last compiled
-	alone     map[string]bool           // by planKey: failed in its group, until it recovers
-	last      map[string]bool           // by planKey: broke the connection; read after all others
-	pooled    bool                      // named statements don't survive: a transaction pooler
-	pace      map[paceKey]time.Duration // what the server took last time
-	warned    bool                      // of the role's powers
-	checked   map[string]bool           // by the name of a family's statement: home parses it whole
-	version   catalog.Version           // the server's major
+	extension map[string]*extInDB // by database: what Contact found of extensions
+	watched   map[string]string   // by database: what the watch gave
+	missing   map[string][]string // by planKey: columns that are not there
+	queries   map[string]*query   // by planKey: as last compiled
+	alone     map[string]bool     // by planKey: failed in its group, until it recovers
+	last      map[string]bool     // by planKey: broke the connection; read after all others
+	pooled    bool                // named statements don't survive: a transaction pooler
+	warned    bool                // of the role's powers
+	checked   map[string]bool     // by the name of a family's statement: home parses it whole
+	version   catalog.Version     // the server's major
 }
 
 // planKey names a plan: what a family is in another database may differ.
@@ -174,7 +173,7 @@ func New(cfg Config, log *slog.Logger) (*Target, error) {
 		settings: settings, head: headStmt(settings, ""),
 		lanes:     map[catalog.Lane]chan struct{}{catalog.Fast: make(chan struct{}, 1), catalog.Slow: make(chan struct{}, 1)},
 		extension: map[string]*extInDB{}, watched: map[string]string{}, missing: map[string][]string{}, checked: map[string]bool{}, queries: map[string]*query{},
-		pace: map[paceKey]time.Duration{}, alone: map[string]bool{}, last: map[string]bool{},
+		alone: map[string]bool{}, last: map[string]bool{},
 	}, nil
 }
 

@@ -41,7 +41,7 @@ func (t *Target) verify(c *conn, plans []Plan) error {
 	if len(unsure) == 0 {
 		return nil
 	}
-	if err := exchange(c, groups, t.isPooled(), t.patience(), 0); err != nil {
+	if err := exchange(c, groups, t.isPooled(), t.patience()); err != nil {
 		return err
 	}
 	for k, i := range unsure {
@@ -108,7 +108,7 @@ func probe(c *conn, t *Target, f *catalog.Family, src source) (missing []string,
 		columns = append(columns, f.Columns[i].Name)
 		groups = append(groups, []*step{{stmt: t.headOf(q)}, {stmt: q.rows.unnamed(), only: true}})
 	}
-	if err := exchange(c, groups, t.isPooled(), t.patience(), 0); err != nil {
+	if err := exchange(c, groups, t.isPooled(), t.patience()); err != nil {
 		return nil, err
 	}
 	for k, name := range columns {
