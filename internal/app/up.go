@@ -167,6 +167,10 @@ func (c *upCommand) start(stages *stages, con *console, cfg agent.Config, listen
 			return err
 		}
 		cfg.Instances = append(cfg.Instances, in)
+		// Who looks around does not want to wait five minutes for a rare statement's text.
+		if _, own := cfg.Families["statement_texts"]; !own {
+			cfg.Families = map[string]agent.FamilyConfig{"statement_texts": {Every: max(30, cfg.Collector.Interval)}}
+		}
 		cfg.Normalize()
 		if err := cfg.Validate(); err != nil {
 			return usageError{err}
