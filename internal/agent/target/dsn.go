@@ -1,6 +1,7 @@
 package target
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -9,6 +10,7 @@ import (
 	"net/url"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -63,6 +65,9 @@ func parseURL(raw, password Secret) (*pgconn.Config, error) {
 	if host == "" || strings.Contains(host, ",") || strings.Contains(u.Host, ",") {
 		return nil, fmt.Errorf("%w: one host, an instance is one server", errURL)
 	}
+	if port := cmp.Or(q.Get("port"), u.Port(), "5432"); !isPort(port) {
+		return nil, fmt.Errorf("port %q: want 1 to 65535", port)
+	}
 	local := isLocal(host)
 	if !q.Has("sslmode") {
 		q.Set("sslmode", "verify-full")
@@ -109,6 +114,11 @@ func cause(err error) error {
 		return errors.New("a parameter is not valid")
 	}
 	return err
+}
+
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0
 }
 
 // isLocal: what is sent there leaves the machine only through a program on it.
