@@ -35,8 +35,8 @@ const (
 // New instances begin one after another, so that a thousand are not contacted at
 // the same moment.
 const (
-	beginApart  = 10 * time.Millisecond
-	beginWithin = 2 * time.Second
+	beginApart  = 20 * time.Millisecond
+	beginWithin = 4 * time.Second
 )
 
 // Agent is a collector.
