@@ -42,7 +42,7 @@ func TestCommandLine(t *testing.T) {
 		{"postgres-bin without PostgreSQL", []string{"up", "--demo", "--data-dir", filepath.Join(dir, "d"), "--listen", "127.0.0.1:0", "--postgres-bin", dir}, nil, []string{"PostgreSQL 14", dir}, 2},
 		{"data-dir is a file", []string{"up", "--demo", "--listen", "127.0.0.1:0", "--data-dir", write("file", "")}, nil, []string{"--data-dir"}, 2},
 		{"no config", []string{"collector"}, nil, []string{"--config"}, 2},
-		{"config not there", []string{"collector", "--config", dir + "/none.toml"}, nil, []string{"--config", "none.toml"}, 2},
+		{"config not there", []string{"collector", "--config", dir + "/absent.toml"}, nil, []string{"--config", "absent.toml"}, 2},
 		{"unknown key", []string{"collector", "--config", write("key.toml", head+"[collector]\nintervall = 5\n"+instance)}, nil, []string{"key.toml:5", "intervall"}, 2},
 		{"wrong type", []string{"collector", "--config", write("type.toml", "[collector]\ninterval = \"soon\"\n")}, nil, []string{"type.toml:2", "interval"}, 2},
 		{"no TOML", []string{"collector", "--config", write("bad.toml", "[collector\n")}, nil, []string{"bad.toml:1"}, 2},

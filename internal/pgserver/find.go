@@ -106,10 +106,10 @@ func Find(s Search) (Binaries, error) {
 	}
 	if s.Dir != "" {
 		found := probe(candidates(s.Dir))
-		if len(found) == 0 {
-			return Binaries{}, fmt.Errorf("no PostgreSQL server (postgres and initdb) in --postgres-bin %s", s.Dir)
+		missing.Looked = append(missing.Looked, "--postgres-bin "+s.Dir)
+		if len(found) == 0 { // who names a folder does not want another's server
+			return Binaries{}, missing
 		}
-		missing.Looked = append(missing.Looked, s.Dir)
 		if b, ok := choose(found); ok {
 			return b, nil
 		}

@@ -125,7 +125,7 @@ func TestFindRefuses(t *testing.T) {
 		search pgserver.Search
 		want   string
 	}{
-		{"folder without programs", pgserver.Search{Dir: t.TempDir()}, "no PostgreSQL server (postgres and initdb) in --postgres-bin /"},
+		{"folder without programs", pgserver.Search{Dir: t.TempDir()}, "no PostgreSQL 14 or newer found: looked in --postgres-bin /"},
 		{"data directory that is something else", pgserver.Search{DataDir: full}, "is not empty and is no PostgreSQL data directory"},
 		{"data directory of old", pgserver.Search{DataDir: dataDir(t, "9.6")}, `PG_VERSION "9.6"`},
 		{"two majors", pgserver.Search{Major: 17, DataDir: dataDir(t, "16")}, "belongs to PostgreSQL 16, not 17"},
