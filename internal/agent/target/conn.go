@@ -32,8 +32,6 @@ type conn struct {
 	long      []byte              // in its place, for a message that is longer
 	r, w      int                 // what is read and not looked at yet
 	values    [][]byte            // of the row at hand
-	sent      int                 // bytes of the statements sent last
-	received  int64               // bytes, all in all
 	waitsFrom time.Time           // when the read deadline was set
 
 	mu    sync.Mutex // guards ended and the order of deadlines
@@ -140,7 +138,6 @@ func (c *conn) write(b []byte) error {
 		_ = c.net.SetDeadline(c.waitsFrom.Add(c.limit + slack))
 	}
 	c.mu.Unlock()
-	c.sent = len(b)
 	if _, err := c.net.Write(b); err != nil {
 		c.broken = true
 		return err
@@ -181,7 +178,6 @@ func (c *conn) fill(n int) error {
 		c.mu.Unlock()
 		got, err := c.from.Read(b[c.w:])
 		c.w += got
-		c.received += int64(got)
 		if err != nil && c.w-c.r < n {
 			c.broken = true
 			return err

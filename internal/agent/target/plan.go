@@ -79,7 +79,7 @@ func compile(f *catalog.Family, s source, settings string) *query {
 		out.named = index("name")
 	}
 	if s.ext != nil {
-		if p := f.ProofQuery(s.version, schema); p != "" && s.ext.readable(f, f.Proof.At(s.version)) {
+		if p := f.ProofQuery(s.version, schema); p != "" && s.ext.readable(f.Proof.At(s.version)) {
 			out.proof = newStmt(p, nil, oidTimestamptz, oidInt8)
 		}
 		out.head = headStmt(settings, s.ext.guard(f.From.At(s.version), f.Proof.At(s.version)))
@@ -109,7 +109,7 @@ type object struct {
 
 var extObject = regexp.MustCompile(`\{ext\}\.([a-z_0-9]+)(\(([a-z, ]*)\))?`)
 
-// named gives the objects that pieces of SQL name, each with the oidvector that
+// namedObjects gives the objects that pieces of SQL name, each with the oidvector that
 // its arguments make: true and false are typed, so the call resolves to exactly
 // that function whatever others of the name there are.
 func namedObjects(sql ...string) (out []object) {
@@ -166,7 +166,7 @@ func (e *extension) check(f *catalog.Family, role string) (reason, detail, remed
 }
 
 // readable: the extension has all that the SQL names, for us too.
-func (e *extension) readable(f *catalog.Family, sql string) bool {
+func (e *extension) readable(sql string) bool {
 	for _, want := range namedObjects(sql) {
 		if o := e.find(want); o == nil || !o.member || !o.allowed {
 			return false
