@@ -18,6 +18,7 @@ type chain struct {
 	asOf   uint64 // up to this LSN it is certain that nothing newer was lost
 	bytes  int64
 	broken string // while recovering: why it is of no use
+	failed uint8  // reads; token
 }
 
 type link struct {
@@ -208,14 +209,17 @@ func (s *Spool) carryEntry(l *carryLead, blobs [][]byte) *entry {
 
 // carry is the entry that writes a key's chain anew. A chain that cannot be read is
 // forgotten: its owner gives a full baseline next. The token is held.
-func (s *Spool) carry(key string) *entry {
+func (s *Spool) carry(key string) (*entry, error) {
 	blobs, err := s.readChain(key)
+	if err != nil && passing(err, &s.chains[key].failed) {
+		return nil, fmt.Errorf("read baseline %q: %w", key, err)
+	}
 	if err != nil {
 		s.log.Warn("spool lost a baseline", "key", key, "err", err)
 		s.mu.Lock()
 		s.stats.BaselinesLost++
 		s.mu.Unlock()
-		return s.carryEntry(&carryLead{key: key}, nil)
+		return s.carryEntry(&carryLead{key: key}, nil), nil
 	}
 	c := s.chains[key]
 	l := &carryLead{key: key, head: c.head}
@@ -225,5 +229,5 @@ func (s *Spool) carry(key string) *entry {
 	s.mu.Lock()
 	s.stats.Carried++
 	s.mu.Unlock()
-	return s.carryEntry(l, blobs)
+	return s.carryEntry(l, blobs), nil
 }

@@ -157,6 +157,7 @@ func (m *machine) PowerCut(t *rapid.T) {
 
 func (m *machine) Fault(t *rapid.T) {
 	m.disk.Fail(rapid.SampledFrom([]string{"write", "sync", "dir"}).Draw(t, "kind"), rapid.IntRange(1, 3).Draw(t, "times"))
+	m.disk.Fail("read", rapid.IntRange(0, 2).Draw(t, "reads"))
 }
 
 func (m *machine) FullDisk(t *rapid.T) {

@@ -61,7 +61,11 @@ func (s *Spool) carryAll(g *segment) error {
 	}
 	w := &batcher{s: s}
 	for _, key := range keys {
-		if err := w.add(s.carry(key)); err != nil {
+		e, err := s.carry(key)
+		if err == nil {
+			err = w.add(e)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -299,8 +303,11 @@ func (s *Spool) gapEntry(run []*unit, reason string) (*entry, error) {
 		s.mu.Unlock()
 		one, _, err := s.readUnit(r, at, false)
 		if err != nil {
-			if len(run) > 1 {
-				return nil, fmt.Errorf("read %s to merge it: %w", u.last, err)
+			s.mu.Lock()
+			again := passing(err, &u.failed)
+			s.mu.Unlock()
+			if len(run) > 1 || again {
+				return nil, fmt.Errorf("read %s: %w", u.last, err)
 			}
 			s.log.Warn("spool cannot read a batch's sums", "id", u.last.String(), "err", err)
 			one = s.bareLead(u)

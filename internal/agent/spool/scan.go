@@ -1,10 +1,6 @@
 package spool
 
-import (
-	"bytes"
-	"errors"
-	"io"
-)
+import "bytes"
 
 // scanner finds the sound records of a segment, whatever stands between them. Its
 // memory is one record or a window.
@@ -88,19 +84,19 @@ func (sc *scanner) view(off, n int64) []byte {
 }
 
 func (sc *scanner) fill(b []byte, off int64) {
-	n, err := sc.file.ReadAt(b, off)
-	if n == len(b) {
+	err := readAt(sc.file, b, off)
+	if err == nil {
 		return
 	}
-	clear(b[n:])
-	if errors.Is(err, io.EOF) {
-		return
-	}
-	// A bad sector: what is around it can still be read.
+	// A bad sector, or the file ends: what can be read page by page counts.
 	for at := 0; at < len(b); at += page {
 		part := b[at:min(at+page, len(b))]
-		if n, _ := sc.file.ReadAt(part, off+int64(at)); n < len(part) {
+		for range readTries {
+			n, err := sc.file.ReadAt(part, off+int64(at))
 			clear(part[n:])
+			if n == len(part) || isEOF(err) {
+				break
+			}
 		}
 	}
 }

@@ -316,13 +316,31 @@ func (r *reader) close() {
 	}
 }
 
+// readTries is how often a read is tried that fails.
+const readTries = 3
+
+// readAt fills b. errDamaged: the file is shorter than it was.
 func readAt(f File, b []byte, off int64) error {
-	n, err := f.ReadAt(b, off)
-	if n == len(b) {
-		return nil
-	}
-	if isEOF(err) {
-		return errDamaged // the file is shorter than it was
+	var n int
+	var err error
+	for range readTries {
+		n, err = f.ReadAt(b, off)
+		if n == len(b) {
+			return nil
+		}
+		if isEOF(err) {
+			return errDamaged
+		}
 	}
 	return fmt.Errorf("read at %d: %w", off, err)
+}
+
+// passing says that a failure to read may be over soon, so that nothing should be
+// given up for it yet; failed counts.
+func passing(err error, failed *uint8) bool {
+	if errors.Is(err, errDamaged) || isNotExist(err) || *failed >= maxReads {
+		return false
+	}
+	*failed++
+	return true
 }

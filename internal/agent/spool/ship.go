@@ -181,11 +181,10 @@ func (s *Spool) readItems(picked []*unit) (items []Item, again bool, err error) 
 func (s *Spool) unreadable(u *unit, l *unitLead, err error) (transient bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	u.failed++
 	if u.gone || u.hold {
 		return false
 	}
-	if !errors.Is(err, errDamaged) && !isNotExist(err) && u.failed < maxReads {
+	if passing(err, &u.failed) {
 		return true
 	}
 	s.log.Warn("spool found a damaged batch", "id", u.last.String(), "err", err)
@@ -229,7 +228,7 @@ func (s *Spool) ack(u *unit) {
 // dead/EPOCH-SEQ.batch for people to look at, and its gap form with that reason
 // takes its place, under the same id. A gap that is refused is kept as .gap, and
 // gives way to one without sums; that one, refused, is dropped. ErrUnknown: no such
-// batch is pending.
+// batch is pending; other errors are failures to read it: refuse it again.
 func (s *Spool) Refuse(id ID, reason string) error {
 	s.mu.Lock()
 	u := s.byID[id]
@@ -252,6 +251,12 @@ func (s *Spool) Refuse(id ID, reason string) error {
 	defer r.close()
 	l, data, err := s.readUnit(r, at, kind == Batch)
 	if err != nil {
+		s.mu.Lock()
+		again := passing(err, &u.failed)
+		s.mu.Unlock()
+		if again {
+			return fmt.Errorf("refuse %s: %w", id, err)
+		}
 		s.log.Warn("spool cannot read a refused batch", "id", id.String(), "err", err)
 		if l == nil {
 			l = s.bareLead(u)

@@ -422,7 +422,7 @@ func (w *world) drain() {
 	}
 	for key, list := range w.read {
 		if len(list) > 0 && !slices.Equal(w.stored[key], list) {
-			w.fail("%s was counted as %v, stored as %v", key, list, w.stored[key])
+			w.fail("%s was counted as %v, stored as %v\n%v", key, list, w.stored[key], w.log)
 		}
 	}
 	for id := range w.confirmed {

@@ -77,7 +77,9 @@ func New(chance func(n int) int) *Disk {
 func (d *Disk) CrashAt(n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.calls, d.crashAt = 0, n
+	if !d.crashed() { // the dead stay dead until Kill or PowerCut
+		d.calls, d.crashAt = 0, n
+	}
 }
 
 // Crashed says whether that has happened.
