@@ -189,21 +189,26 @@ func placeholders(n int) string {
 // backlog has arrived, and no tick is stored twice.
 func checkLedger(t *testing.T, p *parts, from time.Time) {
 	t.Helper()
-	var l struct{ Planned, Stored, Failed, Skipped, Dropped, Pending, Missing int64 }
+	var l outcomes
 	eventually(t, 20*time.Second, func() string {
-		if _, err := p.try(&l, "/api/v1/ledger", "from", strconv.FormatInt(from.Unix(), 10)); err != nil {
+		if _, err := p.try(&l, "/api/v1/ledger", "from", strconv.FormatInt(from.Unix(), 10), "limit", "10000"); err != nil {
 			return err.Error()
 		}
-		if l.Planned != l.Stored+l.Failed+l.Skipped+l.Dropped+l.Pending+l.Missing {
-			return fmt.Sprintf("planned is not the sum of the outcomes: %+v", l)
+		if l.Planned != l.sum() {
+			return "planned is not the sum of the outcomes: " + l.String()
 		}
 		if l.Missing != 0 || l.Stored == 0 {
-			return fmt.Sprintf("ticks are missing: %+v", l)
+			return "ticks are missing: " + l.String()
 		}
 		return ""
 	})
 	if l.Skipped == 0 {
-		t.Errorf("a killed collector skipped no tick: %+v", l)
+		t.Errorf("a killed collector skipped no tick: %s", &l)
+	}
+	for _, i := range l.Items {
+		if i.Outcome != "skipped" || i.Reason != "collector_down" && i.Reason != "round_running" {
+			t.Errorf("%s(%s) of %s at %s: only the collector was down", i.Outcome, i.Reason, i.Family, i.Time)
+		}
 	}
 	if n := p.sql(`SELECT count(*) FROM (SELECT 1 FROM statements_raw GROUP BY instance_id, time, dbid, userid, queryid, toplevel HAVING count(*) > 1) d`); n != 0 {
 		t.Errorf("%d statements are stored twice at one tick", n)

@@ -235,6 +235,38 @@ func (c *client) try(v any, path string, parameters ...string) (int, error) {
 	return response.StatusCode, json.Unmarshal(body, v)
 }
 
+// health asks without a token and gives the status.
+func (c *client) health(t *testing.T) int {
+	t.Helper()
+	response, err := http.Get(c.base + "/api/v1/health")
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	return response.StatusCode
+}
+
+// outcomes is the reply of /ledger.
+type outcomes struct {
+	Planned, Stored, Failed, Skipped, Dropped, Pending, Missing int64
+	Truncated                                                   bool
+	Items                                                       []struct{ Time, Instance, Database, Family, Outcome, Reason string }
+}
+
+func (o *outcomes) sum() int64 {
+	return o.Stored + o.Failed + o.Skipped + o.Dropped + o.Pending + o.Missing
+}
+
+// String leaves the long list of exceptions to a count of each kind.
+func (o *outcomes) String() string {
+	kinds := map[string]int{}
+	for _, i := range o.Items {
+		kinds[i.Outcome+"("+i.Reason+") "+i.Family]++
+	}
+	return fmt.Sprintf("planned %d = stored %d + failed %d + skipped %d + dropped %d + pending %d + missing %d: %v",
+		o.Planned, o.Stored, o.Failed, o.Skipped, o.Dropped, o.Pending, o.Missing, kinds)
+}
+
 func (c *client) get(v any, path string, parameters ...string) {
 	c.t.Helper()
 	if _, err := c.try(v, path, parameters...); err != nil {
