@@ -111,12 +111,7 @@ func (k *backend) start(ctx context.Context) (err error) {
 func (k *backend) kill() {
 	_ = k.process.cmd.Process.Kill()
 	<-k.process.done
-	for i, c := range k.b.children {
-		if c == k.process {
-			k.b.children = append(k.b.children[:i], k.b.children[i+1:]...)
-			return
-		}
-	}
+	k.b.children = without(k.b.children, k.process)
 }
 
 // account is what the ledger says of a window.

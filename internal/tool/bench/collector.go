@@ -55,6 +55,18 @@ func (b *bench) collector(ctx context.Context) error {
 	if b.names == 0 {
 		return nil
 	}
+	// A store of its own: the ledger of the other one goes on waiting for a collector
+	// that has ended.
+	back.process.stop()
+	b.children = without(b.children, back.process)
+	pass.close()
+	if back, err = b.newBackend(ctx, "dense"); err != nil {
+		return err
+	}
+	if pass, err = newTap(back.url()); err != nil {
+		return err
+	}
+	defer pass.close()
 	list = nil
 	for i := range b.names {
 		list = append(list, watched{fmt.Sprintf("dense-%d", i), many.url("pganalytics")})
@@ -234,7 +246,7 @@ func (p *phase) ownWords(ctx context.Context, from, to time.Time) error {
 	if err := p.watch(ctx, 2*time.Second); err != nil {
 		return err
 	}
-	conn, err := pgx.Connect(ctx, p.storeURL("metrics"))
+	conn, err := pgx.Connect(ctx, p.storeURL(p.back.database))
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"runtime/pprof"
 	"syscall"
 
@@ -20,7 +19,6 @@ const profileFolder = "PGA_TEST_PROFILE"
 // profiled: SIGUSR1 begins a CPU profile, SIGUSR2 ends it and writes it with heap
 // profiles.
 func runProfiled(args []string) int {
-	runtime.MemProfileRate = 16 << 10
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	dir := os.Getenv(profileFolder)
