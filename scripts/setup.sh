@@ -21,6 +21,7 @@ test)
   package gcc gcc
   [ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
   package chromium chromium
+  package pgbouncer pgbouncer
   ;;
 esac
 if [ ${#missing[@]} -gt 0 ]; then

@@ -11,7 +11,7 @@ var _ = add(Family{
 	Scope: Instance, Shape: Sample, Lane: Slow, Apart: true,
 	Of:    "pg_stat_statements",
 	From:  By{107: "{ext}.pg_stat_statements(false)"},
-	Proof: By{109: "SELECT stats_reset::pg_catalog.timestamptz, dealloc::pg_catalog.int8 FROM {ext}.pg_stat_statements_info"},
+	Proof: By{109: "SELECT stats_reset::pg_catalog.timestamptz, dealloc::pg_catalog.int8 FROM {ext}.pg_stat_statements_info()"},
 	Cut:   &Cut{By: []string{"total_exec_time", "calls"}, Limit: "query_stats_limit"},
 	Sums:  []string{"dbid", "userid"},
 	Columns: []Column{
