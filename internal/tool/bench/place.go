@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -27,8 +29,16 @@ type place struct {
 	warden  *exec.Cmd
 	leash   *os.File // closed when we end, however we end
 	servers []*server
-	port    int // last one given
+	mu      sync.Mutex // guards port
+	port    int        // last one given
 }
+
+// Ports of servers: below the system's ephemeral ones, so that no outgoing
+// connection takes one before its server does.
+const (
+	firstPort = 20_000
+	lastPort  = 32_000
+)
 
 // server is a watched PostgreSQL.
 type server struct {
@@ -70,7 +80,8 @@ func newPlace(postgres string) (*place, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &place{dir: dir, bin: found[0], account: account, port: 21_000}
+	// Another benchmark on this machine begins elsewhere.
+	p := &place{dir: dir, bin: found[0], account: account, port: firstPort + rand.IntN(lastPort-firstPort)}
 	read, write, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -199,12 +210,16 @@ func (p *place) copies(ctx context.Context, template string, n int) ([]*server, 
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(4)
 	for i := range out {
-		dir, port := p.path("servers", strconv.Itoa(len(p.servers)+i)), p.freePort()
+		dir := p.path("servers", strconv.Itoa(len(p.servers)+i))
 		group.Go(func() (err error) {
 			if text, err := exec.CommandContext(ctx, "cp", "-a", template, dir).CombinedOutput(); err != nil {
 				return fmt.Errorf("copy the template: %w: %s", err, text)
 			}
-			out[i], err = p.start(ctx, dir, port)
+			for range 5 {
+				if out[i], err = p.start(ctx, dir, p.freePort()); !errors.Is(err, errPortTaken) {
+					break
+				}
+			}
 			return err
 		})
 	}
@@ -216,6 +231,8 @@ func (p *place) copies(ctx context.Context, template string, n int) ([]*server, 
 	}
 	return out, err
 }
+
+var errPortTaken = errors.New("the port was taken")
 
 // start runs a server; with an error it does not run.
 func (p *place) start(ctx context.Context, dir string, port int) (*server, error) {
@@ -238,7 +255,11 @@ func (p *place) start(ctx context.Context, dir string, port int) (*server, error
 		select {
 		case <-s.done:
 			text, _ := os.ReadFile(dir + ".log")
-			return nil, fmt.Errorf("PostgreSQL on port %d did not start: %s", port, bytes.TrimSpace(text[max(0, len(text)-1000):]))
+			err := fmt.Errorf("PostgreSQL on port %d did not start: %s", port, bytes.TrimSpace(text[max(0, len(text)-1000):]))
+			if bytes.Contains(text, []byte("could not create any TCP/IP sockets")) {
+				err = fmt.Errorf("%w: %w", errPortTaken, err)
+			}
+			return nil, err
 		case <-ctx.Done():
 			s.stop()
 			return nil, ctx.Err()
@@ -249,11 +270,14 @@ func (p *place) start(ctx context.Context, dir string, port int) (*server, error
 	return nil, fmt.Errorf("PostgreSQL on port %d takes more than a minute to start", port)
 }
 
-// freePort gives the next port below the system's ephemeral ones that nobody has, so
-// that no outgoing connection takes it before the server does.
+// freePort gives the next port that nobody has.
 func (p *place) freePort() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for {
-		p.port++
+		if p.port++; p.port >= lastPort {
+			p.port = firstPort
+		}
 		l, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(p.port)))
 		if err == nil {
 			_ = l.Close()
