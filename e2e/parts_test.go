@@ -89,6 +89,13 @@ func (p *parts) startCollector() {
 // sql gives one value from the store.
 func (p *parts) sql(query string, args ...any) (value int64) {
 	p.t.Helper()
+	p.row(query, args, &value)
+	return value
+}
+
+// row reads one row from the store.
+func (p *parts) row(query string, args []any, into ...any) {
+	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.t.Context(), 10*time.Second)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, p.store.URL("metrics"))
@@ -96,10 +103,9 @@ func (p *parts) sql(query string, args ...any) (value int64) {
 		p.t.Fatal(err)
 	}
 	defer conn.Close(ctx)
-	if err := conn.QueryRow(ctx, query, args...).Scan(&value); err != nil {
+	if err := conn.QueryRow(ctx, query, args...).Scan(into...); err != nil {
 		p.t.Fatalf("%s: %v", query, err)
 	}
-	return value
 }
 
 // account is the reply of /statements, as far as tests look.

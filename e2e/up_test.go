@@ -134,7 +134,6 @@ func TestUpStoreKilled(t *testing.T) {
 	})
 }
 
-
 // TestUpSaysWhatIsMissing: no privileges, no pg_stat_statements: everything else
 // works, and each note has the statement that mends it.
 func TestUpSaysWhatIsMissing(t *testing.T) {
