@@ -30,7 +30,7 @@ func TestConservation(t *testing.T) {
 const statements = 40 // distinct statements of each user
 
 func conservation(t *testing.T, limit int) {
-	p := startParts(t, 17, fmt.Sprintf("[postgresql]\nquery_stats_limit = %d\n", limit))
+	p := startParts(t, 17, fmt.Sprintf("[postgresql]\nquery_stats_limit = %d\n[families.statement_texts]\nevery = 3\n", limit))
 	users := []string{"shop", "billing"}
 	for _, u := range users {
 		pgtest.Exec(t, p.watched.URL("postgres"), "CREATE ROLE "+u+" LOGIN")
@@ -207,7 +207,7 @@ func checkLedger(t *testing.T, p *parts, from time.Time) {
 	}
 	for _, i := range l.Items {
 		if i.Outcome != "skipped" || i.Reason != "collector_down" && i.Reason != "round_running" {
-			t.Errorf("%s(%s) of %s at %s: only the collector was down", i.Outcome, i.Reason, i.Family, i.Time)
+			t.Errorf("%s(%s) of %s at %s: only the collector was down", i.Outcome, i.Reason, i.Family, time.UnixMilli(int64(i.Time*1000)))
 		}
 	}
 	if n := p.sql(`SELECT count(*) FROM (SELECT 1 FROM statements_raw GROUP BY instance_id, time, dbid, userid, queryid, toplevel HAVING count(*) > 1) d`); n != 0 {

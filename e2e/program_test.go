@@ -250,7 +250,10 @@ func (c *client) health(t *testing.T) int {
 type outcomes struct {
 	Planned, Stored, Failed, Skipped, Dropped, Pending, Missing int64
 	Truncated                                                   bool
-	Items                                                       []struct{ Time, Instance, Database, Family, Outcome, Reason string }
+	Items                                                       []struct {
+		Time                                        float64
+		Instance, Database, Family, Outcome, Reason string
+	}
 }
 
 func (o *outcomes) sum() int64 {
