@@ -377,35 +377,49 @@ export interface components {
             newest_data?: components["schemas"]["NullableNumber"];
             notes: components["schemas"]["Note"][];
             counts: components["schemas"]["LedgerCounts"];
+            /** @description client sessions at the newest tick */
             sessions?: components["schemas"]["NullableNumber"];
+            /** @description active ones of them */
             active?: components["schemas"]["NullableNumber"];
+            /** @description active client sessions seen / ticks stored in the window */
             active_mean?: components["schemas"]["NullableNumber"];
             /** @description 60 buckets of the window; null is a gap */
             active_trend?: (number | null)[];
             xacts_per_second?: components["schemas"]["NullableNumber"];
             hit_percent?: components["schemas"]["NullableNumber"];
             wal_bytes_per_second?: components["schemas"]["NullableNumber"];
+            /** @description own cost: percent of a core, an upper bound */
             cost_percent?: components["schemas"]["NullableNumber"];
             coverage_calls?: components["schemas"]["NullableNumber"];
             coverage_time?: components["schemas"]["NullableNumber"];
             /** @description 60 buckets of ticks not stored */
             gap_trend?: number[];
         };
+        /** @description the schedule in effect of a family in a database */
+        FamilyState: {
+            family: string;
+            /** @description "" for families of the whole instance */
+            database: string;
+            /** @enum {string} */
+            lane: "fast" | "slow";
+            /** @description seconds */
+            every: number;
+            planned: boolean;
+            /** @description why it is not planned */
+            reason?: string;
+            /** @description columns that this server does not have */
+            absent?: string[];
+            /** @description newest stored tick of the last day */
+            newest?: components["schemas"]["NullableNumber"];
+        };
         InstanceDetail: components["schemas"]["Instance"] & {
             database_names?: string[];
-            families: {
-                family: string;
-                database: string;
-                lane: string;
-                /** @description seconds */
-                every: number;
-                planned: boolean;
-                reason?: string;
-                absent?: string[];
-                newest?: components["schemas"]["NullableNumber"];
-            }[];
+            families: components["schemas"]["FamilyState"][];
         };
-        /** @description the additive columns of statements under PostgreSQL's names; times in ms. A column that the server lacks is absent. */
+        /**
+         * @description The additive columns of statements under PostgreSQL's names. Times are ms with three decimals, sums of whole
+         *     microseconds: as decimal numbers all sums add up exactly. A column that the server lacked in the whole window is absent.
+         */
         StatementSums: {
             calls?: number;
             total_exec_time?: number;
@@ -415,12 +429,13 @@ export interface components {
         };
         StatementItem: components["schemas"]["StatementSums"] & {
             query_id: string;
-            /** @description null until the text has been read */
+            /** @description null until the text has been read; in lists at most 4096 characters */
             query: string | null;
             database: string;
             user: string;
             trend?: (number | null)[];
         };
+        /** @description items + rest + cut + dropped = total, exactly and under every filter. */
         Statements: {
             from: components["schemas"]["Time"];
             to: components["schemas"]["Time"];
@@ -429,31 +444,44 @@ export interface components {
             /** @description stored statements in the window under the filters */
             count: number;
             items: components["schemas"]["StatementItem"][];
+            /** @description stored statements beyond limit */
             rest: components["schemas"]["StatementSums"];
+            /** @description beyond query_stats_limit at their tick, known as sums per database and user */
             cut: components["schemas"]["StatementSums"];
+            /** @description of batches whose rows were dropped, known as sums per database and user */
             dropped: components["schemas"]["StatementSums"];
             total: components["schemas"]["StatementSums"];
+            /** @description under text only: what the filter left out, so that total + unmatched is the total without it */
+            unmatched?: components["schemas"]["StatementSums"];
             databases?: string[];
             users?: string[];
-            unobserved: {
-                reason: string;
-                detail?: string;
-                since: components["schemas"]["Time"];
-                until: components["schemas"]["Time"];
-                lower: components["schemas"]["StatementSums"];
-                upper: components["schemas"]["StatementSums"] | null;
-            }[];
-            coverage: {
-                /** @description 0 to 1 */
-                calls: number | null;
-                /** @description 0 to 1 */
-                time: number | null;
-            };
+            /** @description what the server itself forgot: beside the total, never in it */
+            unobserved: components["schemas"]["Unobserved"][];
+            coverage: components["schemas"]["Coverage"];
+        };
+        Unobserved: {
+            /** @description evicted, reset, restart, privilege, collector_change, restored, vanished */
+            reason: string;
+            detail?: string;
+            since: components["schemas"]["Time"];
+            until: components["schemas"]["Time"];
+            lower: components["schemas"]["StatementSums"];
+            /** @description null: there is no bound */
+            upper: components["schemas"]["StatementSums"] | null;
+        };
+        /** @description (items + rest) / total, of the window under database and user; a text filter does not change it. null when nothing was called. */
+        Coverage: {
+            /** @description 0 to 1 */
+            calls: number | null;
+            /** @description 0 to 1 */
+            time: number | null;
         };
         Statement: {
             query_id: string;
             query: string | null;
+            /** @description when its text was read, within minutes of its first execution */
             first_seen?: components["schemas"]["NullableNumber"];
+            /** @description sum of at - since of the frames in the window */
             seconds?: number;
             items: components["schemas"]["StatementItem"][];
             total: components["schemas"]["StatementSums"];
@@ -463,26 +491,34 @@ export interface components {
             step: number;
             from?: components["schemas"]["Time"];
             to?: components["schemas"]["Time"];
-            series: {
-                labels: {
-                    [key: string]: string;
-                };
-                /** @description [bucket start, value or null] */
-                points: [
-                    number,
-                    number | null
-                ][];
-            }[];
-            /** @description ticks without data in the window, joined, with their reason. A counter's next frame spans them (spanned), a gauge has nothing. */
-            gaps?: {
-                from: components["schemas"]["Time"];
-                to: components["schemas"]["Time"];
-                outcome: string;
-                reason: string;
-                detail?: string;
-                ticks?: number;
-                spanned: boolean;
-            }[];
+            /** @description the greatest first; beyond 200 the rest is put together as "(other)" */
+            series: components["schemas"]["Line"][];
+            /** @description ticks without data in the window */
+            gaps?: components["schemas"]["Gap"][];
+        };
+        Line: {
+            labels: {
+                [key: string]: string;
+            };
+            /** @description [bucket start, value or null]; a bucket holds start < t <= start + step */
+            points: [
+                number,
+                number | null
+            ][];
+        };
+        /** @description ticks that were not stored. A counter's next frame spans them (spanned), a gauge has nothing. */
+        Gap: {
+            /** @description a tick before the first of them */
+            from: components["schemas"]["Time"];
+            /** @description the last of them */
+            to: components["schemas"]["Time"];
+            /** @enum {string} */
+            outcome: "failed" | "skipped" | "dropped" | "missing";
+            reason: string;
+            detail?: string;
+            database?: string;
+            ticks: number;
+            spanned: boolean;
         };
         Event: {
             time: components["schemas"]["Time"];
@@ -490,7 +526,7 @@ export interface components {
             instance: string;
             instance_name: string;
             /** @enum {string} */
-            kind: "setting" | "restart" | "incarnation" | "gap" | "unobserved" | "down" | "collector";
+            kind: "setting" | "restart" | "promotion" | "incarnation" | "gap" | "unobserved" | "down" | "collector";
             what: string;
             /** @description what it did to the data */
             effect?: string;
@@ -504,44 +540,54 @@ export interface components {
             pending: number;
             missing: number;
         };
+        LedgerItem: {
+            time: components["schemas"]["Time"];
+            instance: string;
+            database: string;
+            family: string;
+            /** @enum {string} */
+            outcome: "failed" | "skipped" | "dropped" | "missing";
+            reason: string;
+            detail?: string;
+        };
+        LedgerReason: {
+            outcome: string;
+            reason: string;
+            ticks: number;
+        };
         Ledger: components["schemas"]["LedgerCounts"] & {
+            /** @description there are more exceptions than items */
             truncated: boolean;
-            items: {
-                time: components["schemas"]["Time"];
-                instance: string;
-                database: string;
-                family: string;
-                outcome: string;
-                reason: string;
-                detail?: string;
-            }[];
-            reasons?: {
-                outcome: string;
-                reason: string;
-                ticks: number;
-            }[];
+            /** @description the exceptions, newest first; pending ticks are none */
+            items: components["schemas"]["LedgerItem"][];
+            /** @description all exceptions counted by reason */
+            reasons?: components["schemas"]["LedgerReason"][];
         };
         LedgerGrid: {
             from: components["schemas"]["Time"];
             to: components["schemas"]["Time"];
             step: number;
-            rows: {
-                instance: string;
-                instance_name: string;
-                collector: string;
-                database: string;
-                family: string;
-                counts: components["schemas"]["LedgerCounts"];
-                /** @description per step [planned, stored, failed, skipped, dropped, pending, missing] */
-                cells: number[][];
-                /** @description the exceptions of this row, at most 200 */
-                reasons?: {
-                    time: components["schemas"]["Time"];
-                    outcome: string;
-                    reason: string;
-                    detail?: string;
-                }[];
-            }[];
+            rows: components["schemas"]["LedgerRow"][];
+        };
+        LedgerRow: {
+            instance: string;
+            instance_name: string;
+            /** @description name of the collector that it is planned for */
+            collector: string;
+            database: string;
+            family: string;
+            counts: components["schemas"]["LedgerCounts"];
+            /** @description per step [planned, stored, failed, skipped, dropped, pending, missing]; cell i holds from + i*step < t <= from + (i+1)*step */
+            cells: number[][];
+            /** @description the newest exceptions of this row, at most 200 */
+            reasons?: components["schemas"]["RowException"][];
+        };
+        RowException: {
+            time: components["schemas"]["Time"];
+            /** @enum {string} */
+            outcome: "failed" | "skipped" | "dropped" | "missing";
+            reason: string;
+            detail?: string;
         };
         Collector: {
             id: string;
@@ -552,15 +598,11 @@ export interface components {
             state: "reporting" | "silent";
             last_push?: components["schemas"]["NullableNumber"];
             interval?: number;
-            instances: {
-                id: string;
-                name: string;
-                cost_percent?: components["schemas"]["NullableNumber"];
-                cost_ms_per_cycle?: components["schemas"]["NullableNumber"];
-                status?: string;
-            }[];
+            instances: components["schemas"]["CollectorInstance"][];
             cycle_seconds?: components["schemas"]["NullableNumber"];
+            /** @description longest cycle in each of 60 buckets of the window, seconds; null is a gap */
             cycle_trend?: (number | null)[];
+            /** @description time of all rounds of an interval divided by workers */
             busy_seconds?: components["schemas"]["NullableNumber"];
             cpu_percent?: components["schemas"]["NullableNumber"];
             memory_bytes?: components["schemas"]["NullableNumber"];
@@ -575,6 +617,15 @@ export interface components {
             workers?: components["schemas"]["NullableNumber"];
             coverage_calls?: components["schemas"]["NullableNumber"];
             counts: components["schemas"]["LedgerCounts"];
+        };
+        CollectorInstance: {
+            id: string;
+            name: string;
+            /** @enum {string} */
+            status?: "up" | "down" | "unknown";
+            /** @description own cost: percent of a core of the watched server, an upper bound */
+            cost_percent?: components["schemas"]["NullableNumber"];
+            cost_ms_per_cycle?: components["schemas"]["NullableNumber"];
         };
         Registration: {
             /** @description 32 hexadecimal digits made by the collector */
@@ -605,11 +656,16 @@ export interface components {
         };
         Pushed: {
             results: {
+                /** @description 16 hexadecimal digits */
                 epoch: string;
+                /** @description decimal */
                 seq: string;
                 /** @enum {string} */
                 status: "stored" | "duplicate" | "refused" | "unavailable" | "cloned";
+                /** @description of a refusal: clock, poison, retention, collector_change */
                 reason?: string;
+                /** @description for people */
+                detail?: string;
             }[];
             /** @description family or family.column names that this backend does not know; ignored */
             unknown?: string[];
@@ -710,6 +766,7 @@ export interface operations {
                 };
             };
             401: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     signIn: {
@@ -736,7 +793,10 @@ export interface operations {
                     "application/json": components["schemas"]["Session"];
                 };
             };
+            400: components["responses"]["Problem"];
             401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     signOut: {
@@ -755,6 +815,8 @@ export interface operations {
                 };
                 content?: never;
             };
+            401: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     getStartup: {
@@ -778,6 +840,8 @@ export interface operations {
                     };
                 };
             };
+            401: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     listInstances: {
@@ -806,6 +870,8 @@ export interface operations {
                 };
             };
             400: components["responses"]["Problem"];
+            401: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     getInstance: {
@@ -833,7 +899,10 @@ export interface operations {
                     "application/json": components["schemas"]["InstanceDetail"];
                 };
             };
+            400: components["responses"]["Problem"];
+            401: components["responses"]["Problem"];
             404: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     listStatements: {
@@ -850,9 +919,9 @@ export interface operations {
                 database?: string;
                 /** @description name of the user */
                 user?: string;
-                /** @description part of the text (any case), or a query id */
+                /** @description part of the text (any case), or a query id. What has no text (cut, dropped) can't match: then cut and dropped are 0, total is that of the matching statements, and unmatched tells what the filter left out */
                 text?: string;
-                /** @description number of buckets of each item's trend of the sorted column, 0 for none */
+                /** @description number of buckets of each item's trend of the sorted column, per second; 0 for none */
                 trend?: number;
             };
             header?: never;
@@ -873,7 +942,9 @@ export interface operations {
                 };
             };
             400: components["responses"]["Problem"];
+            401: components["responses"]["Problem"];
             404: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     getStatement: {
@@ -902,7 +973,10 @@ export interface operations {
                     "application/json": components["schemas"]["Statement"];
                 };
             };
+            400: components["responses"]["Problem"];
+            401: components["responses"]["Problem"];
             404: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     getSeries: {
@@ -939,7 +1013,9 @@ export interface operations {
                 };
             };
             400: components["responses"]["Problem"];
+            401: components["responses"]["Problem"];
             404: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     listEvents: {
@@ -971,6 +1047,8 @@ export interface operations {
                 };
             };
             400: components["responses"]["Problem"];
+            401: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     getLedger: {
@@ -1001,6 +1079,8 @@ export interface operations {
                 };
             };
             400: components["responses"]["Problem"];
+            401: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     getLedgerGrid: {
@@ -1031,6 +1111,8 @@ export interface operations {
                 };
             };
             400: components["responses"]["Problem"];
+            401: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     listCollectors: {
@@ -1059,6 +1141,8 @@ export interface operations {
                 };
             };
             400: components["responses"]["Problem"];
+            401: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     registerCollector: {
@@ -1094,6 +1178,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & components["schemas"]["Registered"];
                 };
             };
+            503: components["responses"]["Problem"];
         };
     };
     getNewestBatch: {
@@ -1112,12 +1197,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": {
+                        /** @description 16 hexadecimal digits */
                         epoch: string;
+                        /** @description decimal */
                         seq: string;
                     };
                 };
             };
             401: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     pushMetrics: {
@@ -1169,6 +1257,8 @@ export interface operations {
                     "text/plain": string;
                 };
             };
+            401: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
 }

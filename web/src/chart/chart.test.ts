@@ -47,6 +47,10 @@ describe("gaps", () => {
   it("tells the time before anybody watched", () => {
     expect(findGaps({ ...base, total: [null, null, 1, 1, 1], since: 1020 })).toMatchObject([{ kind: "before", from: 1000, to: 1020, reasons: [] }]);
   });
+  it("takes the wait for a second reading for no gap", () => {
+    expect(findGaps({ ...base, total: [null, null, null, 1, null], since: 1015 })).toMatchObject([{ kind: "before", from: 1000, to: 1030 }, { kind: "gap", from: 1040 }]);
+    expect(findGaps({ ...base, total: [null, null, null, 1, 1], since: 900 })).toMatchObject([{ kind: "gap", from: 1000, to: 1030 }]);
+  });
   it("draws no gap in the future", () => expect(findGaps({ ...base, total: [1, null, null, null, null], now: 1005, patience: 0 })).toEqual([]));
 });
 

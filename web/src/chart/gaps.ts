@@ -35,6 +35,7 @@ export function findGaps({ grid, total, losses, now, patience, since }: Options)
   const gaps: Gap[] = [];
   const starts = times(grid);
   let open: Gap | null = null;
+  const first = total.findIndex((value) => value !== null);
   const close = () => {
     if (open !== null) gaps.push(open);
     open = null;
@@ -51,7 +52,9 @@ export function findGaps({ grid, total, losses, now, patience, since }: Options)
     }
     function kindOf(from: number, to: number): Gap["kind"] | null {
       const empty = (total[i] ?? null) === null;
-      if (empty && since !== null && to <= since + 1e-6) return "before";
+      // A rate needs two readings: until the first, the time after watching began is no gap either.
+      const unread = since !== null && (first < 0 || i < first) && from < since + patience;
+      if (empty && unread) return "before";
       if (empty) return from >= now || to > now - patience ? null : "gap";
       return losses.some((loss) => loss.from < to && loss.to > from) ? "bridged" : null;
     }

@@ -18,7 +18,8 @@ export function TimePicker() {
       <ActionIcon variant="default" size={30} aria-label="Earlier" title="Earlier  [" onClick={() => time.shift(-1)}><IconLeft /></ActionIcon>
       <Popover opened={open} onChange={setOpen} position="bottom-end" width={400} trapFocus withinPortal returnFocus>
         <Popover.Target>
-          <Button variant="default" size="sm" h={30} px={10} leftSection={<IconCalendar />} rightSection={<IconChevron />} onClick={() => setOpen(!open)} aria-label={`Time range: ${name} ${span(from, to, time.zone, time.now)}`}>
+          <Button variant="default" size="sm" h={30} px={10} leftSection={<IconCalendar />} rightSection={<IconChevron />} onClick={() => setOpen(!open)}>
+            <span className="hidden-text">Time range</span>
             {name !== "" && <b>{name}</b>}
             <span className={styles["span"]} data-alone={name === "" || undefined}>{span(from, to, time.zone, time.now)} {time.zone === "UTC" ? "UTC" : ""}</span>
           </Button>

@@ -4,7 +4,7 @@ import { useTime } from "~/time/TimeProvider";
 import { age } from "~/format/duration";
 import { moment } from "~/time/zone";
 import { CopyBlock } from "./Copy";
-import { advice, limits, roleOf, stateOf, stateText, stateTone } from "./instance";
+import { advice, limits, roleOf, stateOf, stateText, stateTone, versionOf } from "./instance";
 import { Status } from "./Status";
 import styles from "./head.module.css";
 
@@ -21,7 +21,7 @@ export function InstanceHead({ instance, tab }: { instance: Instance; tab: "over
         <h1>{instance.name}</h1>
         <Status tone={stateTone[state]}>{stateText[state]}</Status>
         <span className="dim">
-          {instance.version === "" ? "not known yet" : `PostgreSQL ${instance.version}${role === null ? "" : `, ${role}`}`}
+          {instance.version === "" ? "not known yet" : `PostgreSQL ${versionOf(instance)}${role === null ? "" : `, ${role}`}`}
           {(state === "down" || state === "unknown" || state === "connecting") && `; ${instance.reason ?? "no answer"}${since == null ? "" : ` since ${moment(since, zone, now)}, ${age(now - since)}`}`}
         </span>
         <nav className={styles["tabs"]} aria-label={`Pages of ${instance.name}`}>

@@ -14,7 +14,7 @@ export function Pick({ label, value, options, onPick }: { label: string; value: 
   return (
     <Menu position="bottom-start">
       <Menu.Target>
-        <Button variant="default" size="sm" h={28} px={10} rightSection={<IconChevron />} className={styles["pick"]} aria-label={`${label}: ${chosen}`}>
+        <Button variant="default" size="sm" h={28} px={10} rightSection={<IconChevron />} className={styles["pick"]}>
           <span>{label}</span> {chosen}
         </Button>
       </Menu.Target>

@@ -5,6 +5,7 @@ import { useMemo, useState } from "react";
 import { instancesQuery } from "~/api/queries";
 import type { Instance } from "~/api/types";
 import { useTimeRange } from "~/time/TimeProvider";
+import { versionOf } from "./instance";
 import { IconCollectors, IconFleet, IconQueries, IconSearch } from "./icons";
 import styles from "./search.module.css";
 
@@ -36,7 +37,7 @@ export default function Search({ onClose }: { onClose: () => void }) {
       key: one.id,
       icon: <IconFleet />,
       text: one.name,
-      more: `${one.status}${one.version === "" ? "" : `, PostgreSQL ${one.version}`}`,
+      more: `${one.status}${one.version === "" ? "" : `, PostgreSQL ${versionOf(one)}`}`,
       go: () => void navigate({ to: "/instances/$id", params: { id: one.id } }),
     }));
     const sqlOn = id ?? (text !== "" ? instances?.[0]?.id : undefined);

@@ -1,9 +1,10 @@
 import { ActionIcon, Menu, useComputedColorScheme, useMantineColorScheme } from "@mantine/core";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, useMatches, useNavigate, useParams } from "@tanstack/react-router";
-import { lazy, type ReactNode, Suspense, useState } from "react";
+import { lazy, type ReactNode, Suspense, useEffect, useState } from "react";
 import { instancesQuery, sessionQuery, signOut } from "~/api/queries";
 import type { Instance } from "~/api/types";
+import { useKept } from "~/api/useKept";
 import { TimePicker } from "~/time/TimePicker";
 import { useTime, useTimeRange } from "~/time/TimeProvider";
 import { clock } from "~/time/zone";
@@ -11,7 +12,8 @@ import { useHotkeys } from "./hotkeys";
 import { IconChevron, IconCollectors, IconFleet, IconHelp, IconLeave, IconMoon, IconQueries, IconSearch, IconSun, Logo } from "./icons";
 import styles from "./shell.module.css";
 
-const Search = lazy(() => import("./Search"));
+const loadSearch = () => import("./Search");
+const Search = lazy(loadSearch);
 const Help = lazy(() => import("./Help"));
 
 /** Where "Queries" leads from a page that is about no instance: the busiest one. */
@@ -23,6 +25,11 @@ export function Shell({ children }: { children: ReactNode }) {
   const [dialog, setDialog] = useState<"search" | "help" | null>(null);
   const time = useTime();
   const navigate = useNavigate();
+  useEffect(() => {
+    // Loaded when the page is at rest, so that the first key after Ctrl K is not lost.
+    const timer = setTimeout(() => void loadSearch(), 1500);
+    return () => clearTimeout(timer);
+  }, []);
   const go = (to: "/" | "/queries" | "/collectors") => void navigate({ to });
   useHotkeys({
     "mod+k": () => setDialog("search"),
@@ -122,7 +129,7 @@ function Live() {
   const { every, paused, setPaused, range, zone, setRelative } = useTime();
   const window = useTimeRange();
   const query = useQuery(instancesQuery(window));
-  const times = (query.data ?? []).filter((one) => id === undefined || one.id === id).flatMap((one) => (one.newest_data == null ? [] : [one.newest_data]));
+  const times = (useKept(query.data, "") ?? []).filter((one) => id === undefined || one.id === id).flatMap((one) => (one.newest_data == null ? [] : [one.newest_data]));
   const newest = times.length === 0 ? null : Math.max(...times);
   const until = newest === null ? "no data yet" : `data until ${clock(newest, zone)}`;
   const state = query.isError ? "lost" : range.from !== null ? "fixed" : paused ? "paused" : "live";

@@ -27,6 +27,11 @@ export function roleOf(instance: Instance): string | null {
   return instance.in_recovery ? "replica" : "primary";
 }
 
+/** "15.18 (Debian 15.18-0+deb12u1)" is 15.18; the whole text is for a hover. */
+export function versionOf(instance: Pick<Instance, "version">): string {
+  return instance.version.split(" ")[0] ?? "";
+}
+
 /** One remedy mends many: notes with the same reason and remedy are told once, with the places they hold for. */
 export interface Advice {
   reason: string;

@@ -1,6 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { useMemo } from "react";
+import { useKept } from "~/api/useKept";
 import { Heatmap } from "~/chart/Heatmap";
 import { count, percent } from "~/format/number";
 import { DataTable } from "~/table/DataTable";
@@ -30,6 +31,8 @@ export default function CollectorsPage() {
   const collectors = useQuery(collectorsQuery(window));
   const grid = useQuery(ledgerGridQuery(wide, step));
   const openText = search.open ?? "";
+  const list = useKept(collectors.data, "");
+  const map = useKept(grid.data, "");
   const rows = useMemo(() => {
     const open = new Set(openText.split(",").filter((id) => id !== ""));
     const toggle = (id: string) => {
@@ -37,23 +40,23 @@ export default function CollectorsPage() {
       if (!next.delete(id)) next.add(id);
       void navigate({ search: (old) => ({ ...old, open: next.size === 0 ? undefined : [...next].join(",") }), resetScroll: false, replace: true });
     };
-    return heatRows(grid.data?.rows ?? [], open, toggle);
-  }, [grid.data, openText, navigate]);
-  const counts = useMemo(() => addCounts((grid.data?.rows ?? []).map((row) => row.counts)), [grid.data]);
-  const spool = Math.max(0, ...(collectors.data ?? []).map((one) => one.spool_bytes ?? 0));
-  const memory = Math.max(0, ...(collectors.data ?? []).map((one) => one.memory_bytes ?? 0));
+    return heatRows(map?.rows ?? [], open, toggle);
+  }, [map, openText, navigate]);
+  const counts = useMemo(() => addCounts((map?.rows ?? []).map((row) => row.counts)), [map]);
+  const spool = Math.max(0, ...(list ?? []).map((one) => one.spool_bytes ?? 0));
+  const memory = Math.max(0, ...(list ?? []).map((one) => one.memory_bytes ?? 0));
   const cols = useMemo(() => columns(now, spool, memory), [now, spool, memory]);
   const sort = parseSort(search.sort, cols.map((col) => col.id), fallback);
   const off = imbalance(counts);
-  const instances = (collectors.data ?? []).reduce((sum, one) => sum + one.instances.length, 0);
+  const instances = (list ?? []).reduce((sum, one) => sum + one.instances.length, 0);
 
   return (
     <div className={page["page"]}>
       <div className={page["headline"]}>
         <h1>Collectors</h1>
-        <p>{collectors.data === undefined ? "" : `${collectors.data.length}, watching ${count(instances)} ${instances === 1 ? "instance" : "instances"}. `}Pool is at work / open / at most; cycle is the longest round of a tick, from planned start to spooled</p>
+        <p>{list === undefined ? "" : `${list.length}, watching ${count(instances)} ${instances === 1 ? "instance" : "instances"}. `}Pool is at work / open / at most; cycle is the longest round of a tick, from planned start to spooled</p>
       </div>
-      {collectors.data === undefined ? (
+      {list === undefined ? (
         collectors.isError ? <Failed what="Collectors" error={collectors.error} onRetry={() => void collectors.refetch()} /> : <State kind="loading" title="Reading collectors" />
       ) : (
         <>
@@ -61,7 +64,7 @@ export default function CollectorsPage() {
           <DataTable
             label="Collectors"
             cols={cols}
-            rows={collectors.data}
+            rows={list}
             rowKey={(one) => one.id}
             sort={sort}
             onSort={(next) => void navigate({ search: (old) => ({ ...old, sort: sortText(next, fallback) }) })}
@@ -80,17 +83,17 @@ export default function CollectorsPage() {
             <span>success <b>{success(counts) === null ? "–" : `${percent(success(counts), 2)} %`}</b></span>
           </div>
           {off !== 0 && <p className={styles["fault"]}><Status tone="critical">the ledger does not close: {count(off)} ticks have no outcome. Please report this</Status></p>}
-          {grid.data === undefined ? (
+          {map === undefined ? (
             grid.isError ? <Failed what="The ledger" error={grid.error} onRetry={() => void grid.refetch()} /> : <State kind="loading" title="Reading the ledger" />
           ) : rows.length === 0 ? (
             <State kind="empty" title="Nothing was planned in this range">A collector announces its schedule with its first batch.</State>
           ) : (
             <div className={styles["scroll"]}>
-              <Heatmap rows={rows} from={grid.data.from} to={grid.data.to} step={grid.data.step} zone={zone} />
+              <Heatmap rows={rows} from={map.from} to={map.to} step={map.step} zone={zone} />
             </div>
           )}
         </section>
-        <Cost rows={costs(collectors.data ?? [])} span={window.to - window.from} />
+        <Cost rows={costs(list ?? [])} span={window.to - window.from} />
       </div>
       <p className={styles["note"]}>
         One column is {step % 60 === 0 ? (step === 60 ? "a minute" : `${step / 60} minutes`) : `${step} s`}. A cell filled only at its foot: fewer than half of its ticks. An instance’s row is the sum of its families; ← and → go from exception to exception.

@@ -9,7 +9,7 @@ import { count, missing, sig } from "~/format/number";
 import { useTime } from "~/time/TimeProvider";
 import { clock } from "~/time/zone";
 import { CopyBlock } from "~/ui/Copy";
-import { advice, limits, roleOf, stateOf, stateText, stateTone } from "~/ui/instance";
+import { advice, limits, roleOf, stateOf, stateText, stateTone, versionOf } from "~/ui/instance";
 import page from "~/ui/page.module.css";
 import { Status, type Tone } from "~/ui/Status";
 import styles from "./fleet.module.css";
@@ -82,7 +82,7 @@ export function FirstRun({ instances, startup }: Props) {
                 <tr key={one.id}>
                   <td><Status tone={stateTone[stateOf(one)]}>{stateText[stateOf(one)]}</Status></td>
                   <td><b>{one.name}</b></td>
-                  <td>{one.version === "" ? <span className="dim">not known yet</span> : `${one.version}, ${roleOf(one) ?? missing}`}</td>
+                  <td>{one.version === "" ? <span className="dim">not known yet</span> : `${versionOf(one)}, ${roleOf(one) ?? missing}`}</td>
                   <td>{count(one.databases)}</td>
                   <td>{one.version === "" ? <span className="dim">only activity is planned before the first contact</span> : <Collected instance={one} detail={details[i]?.data} />}</td>
                   <td>{nowText(one, now, (at) => clock(at, zone))}</td>

@@ -3,6 +3,7 @@ import { useNavigate, useSearch } from "@tanstack/react-router";
 import { useCallback, useMemo } from "react";
 import { eventsQuery, instancesQuery } from "~/api/queries";
 import type { Instance } from "~/api/types";
+import { useKept } from "~/api/useKept";
 import { DataTable } from "~/table/DataTable";
 import { parseSort, type Sort, sortText } from "~/table/rows";
 import { useTime, useTimeRange } from "~/time/TimeProvider";
@@ -27,7 +28,8 @@ export default function FleetPage() {
   const time = useTime();
   const search = useSearch({ from: "/" });
   const navigate = useNavigate({ from: "/" });
-  const { data, error, isError, refetch } = useQuery({ ...instancesQuery(window), refetchInterval: (query) => (query.state.data?.some((one) => one.xacts_per_second != null) === true ? false : 1000) });
+  const { data: fresh, error, isError, refetch } = useQuery({ ...instancesQuery(window), refetchInterval: (query) => (query.state.data === undefined || query.state.data.some((one) => one.xacts_per_second != null) ? false : 1000) });
+  const data = useKept(fresh, "");
   const first = data !== undefined && !data.some((one) => one.xacts_per_second != null);
   const startup = useQuery(startupQuery(first));
   const events = useQuery(eventsQuery(window));
@@ -51,7 +53,7 @@ export default function FleetPage() {
       <div className={page["bar"]}>
         <Filter label="Name or label" value={text} onChange={setText} />
         <Pick label="State" value={state} options={states} onPick={(value) => void navigate({ search: (old) => ({ ...old, state: value === "all" ? undefined : value }) })} />
-        <span className="dim">{shown.length === data.length ? `${data.length} instances` : `${shown.length} of ${data.length} instances`}{sort.id === "state" ? ", by severity, then active sessions" : ""}</span>
+        <span className="dim">{shown.length === data.length ? `${data.length} ${data.length === 1 ? "instance" : "instances"}` : `${shown.length} of ${data.length} instances`}{sort.id === "state" ? ", by severity, then active sessions" : ""}</span>
       </div>
       <DataTable
         label="Instances"

@@ -12,6 +12,7 @@ const icons: Record<Event["kind"], { icon: React.ReactNode; tone: string }> = {
   setting: { icon: <IconDiamond />, tone: "text" },
   restart: { icon: <IconWarning />, tone: "warning" },
   incarnation: { icon: <IconWarning />, tone: "warning" },
+  promotion: { icon: <IconWarning />, tone: "warning" },
   gap: { icon: <IconNoData />, tone: "nodata" },
   unobserved: { icon: <IconNoData />, tone: "nodata" },
   down: { icon: <IconDown />, tone: "critical" },

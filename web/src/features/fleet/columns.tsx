@@ -5,7 +5,7 @@ import { count, exact, missing, percent, sig } from "~/format/number";
 import { scaleFor } from "~/format/unit";
 import { Bar } from "~/table/Bar";
 import type { Col } from "~/table/DataTable";
-import { roleOf, stateOf, stateText, stateTone } from "~/ui/instance";
+import { roleOf, stateOf, stateText, stateTone, versionOf } from "~/ui/instance";
 import { Status } from "~/ui/Status";
 import { notStored, severityOf, type Summary } from "./model";
 import styles from "./fleet.module.css";
@@ -18,7 +18,7 @@ export function columns(wal: number, window: { from: number; to: number }): Col<
   return [
     { id: "state", header: "State", sort: severityOf, cell: (one) => <Status tone={stateTone[stateOf(one)]}>{stateText[stateOf(one)]}</Status> },
     { id: "name", header: "Instance", sort: (one) => one.name, cell: (one) => <Link to="/instances/$id" params={{ id: one.id }} className={styles["name"]}>{one.name}</Link> },
-    { id: "version", header: "Version", num: true, sort: (one) => one.version || null, cell: (one) => one.version || missing },
+    { id: "version", header: "Version", num: true, sort: (one) => versionOf(one) || null, cell: (one) => <span title={one.version}>{versionOf(one) || missing}</span> },
     { id: "role", header: "Role", sort: roleOf, cell: (one) => roleOf(one) ?? missing },
     {
       id: "connections", header: "Connections / max", num: true, sort: (one) => one.sessions, title: "Client sessions of max_connections; active ones in green",

@@ -4,7 +4,7 @@ import type { InstanceDetail } from "~/api/types";
 import { age } from "~/format/duration";
 import { count, missing, sig } from "~/format/number";
 import { date, moment, type Zone } from "~/time/zone";
-import { roleOf } from "~/ui/instance";
+import { roleOf, versionOf } from "~/ui/instance";
 import styles from "./instance.module.css";
 
 function Fact({ name, children, title }: { name: string; children: ReactNode; title?: string }) {
@@ -23,7 +23,7 @@ export function Facts({ instance, now, zone }: { instance: InstanceDetail; now: 
   return (
     <dl className={styles["facts"]}>
       <Fact name="Answered">{instance.newest_data == null ? missing : <><b>{age(now - instance.newest_data)}</b> ago</>}</Fact>
-      <Fact name="Version"><b>{instance.version || missing}</b></Fact>
+      <Fact name="Version" title={instance.version}><b>{versionOf(instance) || missing}</b></Fact>
       <Fact name="Role"><b>{roleOf(instance) ?? missing}</b></Fact>
       {id !== undefined && id !== "" && <Fact name="Cluster" title={`system identifier ${id}`}><code>{id.length > 10 ? `${id.slice(0, 4)}…${id.slice(-4)}` : id}</code></Fact>}
       <Fact name="Uptime">{start === null ? missing : <><b>{age(now - start)}</b> since {now - start > 86_400 ? date(start, zone) : moment(start, zone, now)}</>}</Fact>

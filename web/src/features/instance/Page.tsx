@@ -2,6 +2,7 @@ import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useParams } from "@tanstack/react-router";
 import { useMemo } from "react";
 import { eventsQuery, instanceQuery } from "~/api/queries";
+import { useKept } from "~/api/useKept";
 import { useCrosshair } from "~/chart/crosshair";
 import { StatementTable } from "~/table/StatementTable";
 import { statementsQuery } from "~/table/statements";
@@ -23,9 +24,10 @@ export default function InstancePage() {
   const { id } = useParams({ from: "/instances/$id" });
   const { now, zone } = useTime();
   const wide = useTimeRange();
-  const { data, error, isError, refetch } = useQuery(instanceQuery(id, wide));
+  const { data: fresh, error, isError, refetch } = useQuery(instanceQuery(id, wide));
+  const data = useKept(fresh, id);
   const window = useTimeRange(data?.interval ?? 60);
-  const events = useQuery(eventsQuery(wide, id));
+  const events = useQuery({ ...eventsQuery(wide, id), enabled: data !== undefined });
   const marks = useMemo(() => marksOf(events.data ?? []), [events.data]);
   if (data === undefined) return isError ? <Failed what="The instance" error={error} onRetry={() => void refetch()} /> : <State kind="loading" title="Reading the instance" />;
   return (
@@ -39,7 +41,7 @@ export default function InstancePage() {
           <Moment />
         </div>
         <div className={styles["charts"]}>
-          {placed.map((one, i) => <PanelChart key={`${one.family.name} ${one.panel.title}`} placed={one} instance={data} window={window} marks={marks} markLabels={i === 0} />)}
+          {placed.map((one, i) => <PanelChart key={`${id} ${one.family.name} ${one.panel.title}`} placed={one} instance={data} window={window} marks={marks} markLabels={i === 0} />)}
         </div>
         <TopStatements id={id} window={wide} title={span(wide.from, wide.to, zone, now)} />
       </div>
@@ -55,6 +57,7 @@ function Moment() {
 
 function TopStatements({ id, window, title }: { id: string; window: { from: number; to: number }; title: string }) {
   const query = useQuery(statementsQuery(id, window, { sort: "total_exec_time", limit: 10, trend: 60 }));
+  const account = useKept(query.data, id);
   const navigate = useNavigate();
   return (
     <section aria-label="Top statements" className={styles["top"]}>
@@ -62,13 +65,13 @@ function TopStatements({ id, window, title }: { id: string; window: { from: numb
         <h2>Top statements</h2>
         <span className="dim">{title}, follows the range</span>
         <span className={page["fill"]} />
-        <Link to="/instances/$id/queries" params={{ id }}>{query.data === undefined ? "All statements" : `All ${query.data.count} statements`} →</Link>
+        <Link to="/instances/$id/queries" params={{ id }}>{account === undefined ? "All statements" : `All ${account.count} statements`} →</Link>
       </div>
-      {query.data === undefined ? (
+      {account === undefined ? (
         query.isError ? <Failed what="Statements" error={query.error} onRetry={() => void query.refetch()} /> : <State kind="loading" title="Reading statements" />
       ) : (
         <StatementTable
-          account={query.data}
+          account={account}
           sort="total_exec_time"
           onSort={(sort) => void navigate({ to: "/instances/$id/queries", params: { id }, search: { sort: sort === "total_exec_time" ? undefined : sort } })}
           onOpen={(item) => void navigate({ to: "/instances/$id/queries", params: { id }, search: { open: item.query_id } })}

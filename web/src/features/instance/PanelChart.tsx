@@ -2,6 +2,7 @@ import { useQueries } from "@tanstack/react-query";
 import { useMemo } from "react";
 import { seriesQuery } from "~/api/queries";
 import type { InstanceDetail } from "~/api/types";
+import { useKept } from "~/api/useKept";
 import { Chart } from "~/chart/Chart";
 import type { Mark } from "~/chart/draw";
 import { largest, onGrid, sum } from "~/chart/grid";
@@ -27,12 +28,13 @@ export function PanelChart({ placed, instance, window, marks, markLabels }: Prop
   // A chart is drawn from answers on one grid; while they come in one by one, it keeps the last whole set.
   const whole = answers.length === wanted.length && answers.every((one) => one.grid.from === answers[0]?.grid.from && one.grid.step === answers[0]?.grid.step);
   const stamp = queries.map((query) => query.dataUpdatedAt).join(" ");
-  const view = useMemo(
-    () => (whole ? { grid: answers[0]?.grid ?? { ...window, step }, series: chartSeries(panel, answers), losses: losses(answers) } : null),
+  const fresh = useMemo(
+    () => (whole ? { grid: answers[0]?.grid ?? { ...window, step }, series: chartSeries(panel, answers), losses: losses(answers) } : undefined),
     // Answers change exactly when one of their times does.
     // oxlint-disable-next-line react/exhaustive-deps
     [whole, stamp, panel],
   );
+  const view = useKept(fresh, "") ?? null;
   const failed = queries.find((query) => query.isError);
   const plans = instance.families.filter((one) => one.family === family.name);
   const unplanned = plans.length > 0 && plans.every((one) => !one.planned) ? plans[0] : undefined;
@@ -40,7 +42,7 @@ export function PanelChart({ placed, instance, window, marks, markLabels }: Prop
   const shown = view === null || view.series.length === 0 ? empty : view;
   const top = useMemo(() => (panel.stack ? largest([sum(shown.series.map((one) => one.values))]) : largest(shown.series.map((one) => one.values))), [shown, panel.stack]);
   const limit = useMemo(() => limitOf(placed, instance.max_connections, top), [placed, instance.max_connections, top]);
-  const note = unplanned !== undefined ? `not read: ${unplanned.reason ?? "not planned"}` : failed !== undefined ? `not read: ${failed.error?.message ?? ""}` : view === null ? "reading" : view.series.length === 0 ? "no such session in this range" : undefined;
+  const note = unplanned !== undefined ? `not read: ${unplanned.reason ?? "not planned"}` : failed !== undefined && view === null ? `not read: ${failed.error?.message ?? ""}` : view === null ? "reading" : view.series.length === 0 ? "no such session in this range" : undefined;
   return (
     <Chart
       title={panel.title}

@@ -34,6 +34,9 @@ export function Account({ account, zone }: { account: Statements; zone: Zone }) 
             <Line name="calls" text={equation(calls, 0)} share={account.coverage.calls} exact={exact(account.total.calls)} />
           </tbody>
         </table>
+        {account.unmatched !== undefined && (
+          <p className="dim">Under the text filter: {count(account.unmatched.calls ?? 0)} calls and {fixed((account.unmatched.total_exec_time ?? 0) / 1000, 1)} s that do not match, or have no text, are left out</p>
+        )}
         {off !== 0 && <Status tone="critical">the account does not close: {exact(off)} calls of the total are in no column. Please report this</Status>}
       </div>
       <div className={styles["unobserved"]}>

@@ -3,6 +3,7 @@ import { useQueries, useQuery } from "@tanstack/react-query";
 import { useEffect, useMemo, useRef } from "react";
 import { eventsQuery, seriesQuery } from "~/api/queries";
 import type { InstanceDetail, Statement, StatementSums } from "~/api/types";
+import { useKept } from "~/api/useKept";
 import { Chart } from "~/chart/Chart";
 import { onGrid, type Point, sum, type Value } from "~/chart/grid";
 import type { Loss } from "~/chart/gaps";
@@ -31,7 +32,8 @@ interface Props {
 
 export function Detail({ instance, queryId, window, onClose }: Props) {
   const { zone } = useTime();
-  const { data, error, isError, refetch } = useQuery(statementQuery(instance.id, window, queryId));
+  const { data: fresh, error, isError, refetch } = useQuery(statementQuery(instance.id, window, queryId));
+  const data = useKept(fresh, queryId);
   const panel = useRef<HTMLElement | null>(null);
   const ready = data !== undefined;
   useEffect(() => {
@@ -83,17 +85,18 @@ function Charts({ instance, queryId }: { instance: InstanceDetail; queryId: stri
   const marks = useMemo(() => marksOf(events.data ?? []), [events.data]);
   const failed = queries.find((query) => query.isError && query.data === undefined);
   const stamp = queries.map((query) => query.dataUpdatedAt).join(" ");
-  const view = useMemo(() => {
+  const fresh = useMemo(() => {
     const grid = queries[0]?.data?.grid;
-    if (grid === undefined || queries.some((query) => query.data?.grid.from !== grid.from || query.data.grid.step !== grid.step)) return null;
+    if (grid === undefined || queries.some((query) => query.data?.grid.from !== grid.from || query.data.grid.step !== grid.step)) return undefined;
     const [time = [], calls = [], rows = []] = queries.map((query) => whole((query.data?.series ?? []).map((one) => onGrid(one.points as unknown as Point[], grid)), grid));
     const losses: Loss[] = (queries[0]?.data?.gaps ?? []).map((gap) => ({ from: gap.from, to: gap.to, outcome: gap.outcome, reason: gap.reason, ticks: gap.ticks }));
     return { grid, losses, time: time.map((value) => (value === null ? null : value / grid.step)), calls: calls.map((value) => (value === null ? null : value / grid.step)), mean: perCall(time, calls), rows: perCall(rows, calls), any: calls };
     // Answers change exactly when one of their times does.
     // oxlint-disable-next-line react/exhaustive-deps
   }, [stamp]);
-  if (failed !== undefined) return <Failed what="The series" error={failed.error} onRetry={() => void failed.refetch()} />;
-  if (view === null) return <State kind="loading" title="Reading the series" />;
+  const view = useKept(fresh, queryId);
+  if (view === undefined && failed !== undefined) return <Failed what="The series" error={failed.error} onRetry={() => void failed.refetch()} />;
+  if (view === undefined) return <State kind="loading" title="Reading the series" />;
   const shared = { grid: view.grid, marks, losses: view.losses, since: instance.first_seen ?? null, patience: 3 * Math.max(instance.interval ?? 60, view.grid.step), height: 136, meanOnly: true };
   const series = (key: string, values: Value[]) => [{ key, label: key, token: "data" as const, values }];
   return (

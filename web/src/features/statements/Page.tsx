@@ -2,6 +2,7 @@ import { useQuery } from "@tanstack/react-query";
 import { useNavigate, useParams, useSearch } from "@tanstack/react-router";
 import { useCallback, useEffect } from "react";
 import { instanceQuery } from "~/api/queries";
+import { useKept } from "~/api/useKept";
 import { StatementTable } from "~/table/StatementTable";
 import { sortable, statementsQuery } from "~/table/statements";
 import { useTime, useTimeRange } from "~/time/TimeProvider";
@@ -22,9 +23,11 @@ export default function StatementsPage() {
   const { zone } = useTime();
   const window = useTimeRange();
   const instance = useQuery(instanceQuery(id, window));
+  const known = useKept(instance.data, id);
   const sort = (sortable as readonly string[]).includes(search.sort ?? "") ? (search.sort ?? "") : "total_exec_time";
   const limit = parseLimit(search.limit);
-  const { data, error, isError, refetch } = useQuery(statementsQuery(id, window, { sort, limit, trend: 60, database: search.database, user: search.user, text: search.text }));
+  const { data: fresh, error, isError, refetch } = useQuery(statementsQuery(id, window, { sort, limit, trend: 60, database: search.database, user: search.user, text: search.text }));
+  const data = useKept(fresh, id);
   const setText = useCallback((text: string) => void navigate({ search: (old) => ({ ...old, text: text === "" ? undefined : text }), replace: true }), [navigate]);
   const close = useCallback(() => void navigate({ search: (old) => ({ ...old, open: undefined }), resetScroll: false }), [navigate]);
   useEffect(() => {
@@ -35,10 +38,10 @@ export default function StatementsPage() {
   }, [search.open, close]);
 
   const options = (names: readonly string[] | undefined) => [{ value: all, label: `all ${names?.length ?? ""}`.trim() }, ...(names ?? []).map((name) => ({ value: name, label: name }))];
-  if (instance.data === undefined) return instance.isError ? <Failed what="The instance" error={instance.error} onRetry={() => void instance.refetch()} /> : <State kind="loading" title="Reading the instance" />;
+  if (known === undefined) return instance.isError ? <Failed what="The instance" error={instance.error} onRetry={() => void instance.refetch()} /> : <State kind="loading" title="Reading the instance" />;
   return (
     <>
-      <InstanceHead instance={instance.data} tab="queries" />
+      <InstanceHead instance={known} tab="queries" />
       <div className={page["page"]}>
         {data === undefined ? (
           isError ? <Failed what="Statements" error={error} onRetry={() => void refetch()} /> : <State kind="loading" title="Reading statements" />
@@ -60,7 +63,7 @@ export default function StatementsPage() {
               onSort={(next) => void navigate({ search: (old) => ({ ...old, sort: next === "total_exec_time" ? undefined : next }), resetScroll: false })}
               onOpen={(item) => void navigate({ search: (old) => ({ ...old, open: item.query_id === old.open ? undefined : item.query_id }), resetScroll: false })}
             />
-            {search.open !== undefined && <Detail key={search.open} instance={instance.data} queryId={search.open} window={window} onClose={close} />}
+            {search.open !== undefined && <Detail key={search.open} instance={known} queryId={search.open} window={window} onClose={close} />}
           </>
         )}
       </div>
