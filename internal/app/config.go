@@ -57,8 +57,7 @@ func loadCollector(path string, environ []string) (cfg agent.Config, warnings []
 // tomlError puts file and position before what the decoder found. The decoder's
 // own picture of the lines around is left out: a password may stand there.
 func tomlError(path string, err error) error {
-	var strict *toml.StrictMissingError
-	if errors.As(err, &strict) {
+	if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok {
 		var all []error
 		for i := range strict.Errors {
 			e := &strict.Errors[i]
@@ -67,8 +66,7 @@ func tomlError(path string, err error) error {
 		}
 		return errors.Join(all...)
 	}
-	var bad *toml.DecodeError
-	if errors.As(err, &bad) {
+	if bad, ok := errors.AsType[*toml.DecodeError](err); ok {
 		row, column := bad.Position()
 		key := strings.Join(bad.Key(), ".")
 		if key != "" {
@@ -113,7 +111,7 @@ func overlay(cfg *agent.Config, environ []string) (warnings []string, err error)
 }
 
 func set(field reflect.Value, value string) error {
-	if u, ok := field.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	if u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](field.Addr()); ok {
 		return u.UnmarshalText([]byte(value))
 	}
 	switch field.Kind() {

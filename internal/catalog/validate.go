@@ -56,7 +56,7 @@ func (f *Family) validate() error {
 	}
 	for _, s := range f.Sums {
 		if c := f.Column(s); c == nil || c.Kind != Key {
-			return fmt.Errorf("Sums: %q is no key", s)
+			return fmt.Errorf("a sum is kept by %q, which is no key", s)
 		}
 	}
 	if f.Cut != nil {

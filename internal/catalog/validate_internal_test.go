@@ -49,7 +49,7 @@ func TestValidate(t *testing.T) {
 		"reset type":       {func(f *Family) { f.Columns[1].Type = Int }, `column "r": a Reset is a time`},
 		"counter in full":  {func(f *Family) { f.Full = true }, "counters need shape sample"},
 		"counter in state": {func(f *Family) { f.Shape = State }, "counters need shape sample"},
-		"sums":             {func(f *Family) { f.Sums = []string{"c"} }, `Sums: "c"`},
+		"sums":             {func(f *Family) { f.Sums = []string{"c"} }, `"c", which is no key`},
 		"cut by":           {func(f *Family) { f.Columns = f.Columns[:3]; f.Cut = &Cut{By: []string{"k"}} }, `Cut: "k" is no counter`},
 		"cut gauges":       {func(f *Family) { f.Cut = &Cut{By: []string{"c"}} }, "Cut: needs Sums"},
 		"cut sums":         {func(f *Family) { f.Columns = f.Columns[:3]; f.Sums = nil; f.Cut = &Cut{By: []string{"c"}} }, "Cut: needs Sums"},

@@ -219,10 +219,10 @@ func (d *decoder) column(family string, n int) Column {
 	if d.err != nil {
 		return c
 	}
-	switch {
-	case c.Type == catalog.Float:
+	switch c.Type {
+	case catalog.Float:
 		c.Floats = make([]float64, n)
-	case c.Type == catalog.Text:
+	case catalog.Text:
 		c.Texts = make([]string, n)
 	default:
 		c.Ints = make([]int64, n)

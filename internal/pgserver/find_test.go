@@ -102,8 +102,7 @@ func TestFindExplainsWhatIsMissing(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			root := machine(t, c.have...)
 			_, err := pgserver.Find(c.search)
-			var missing *pgserver.NotFoundError
-			if !errors.As(err, &missing) {
+			if _, ok := errors.AsType[*pgserver.NotFoundError](err); !ok {
 				t.Fatalf("error %v, want a NotFoundError", err)
 			}
 			for _, want := range append(c.want, root) {

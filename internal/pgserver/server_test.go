@@ -442,8 +442,7 @@ func TestFirstStartThatCannotWorkFailsAtOnce(t *testing.T) {
 	dir := filepath.Join(pgtest.Dir(t), "data")
 	began := time.Now()
 	_, err := tryRun(t, pgserver.Config{DataDir: dir, NoSync: true, Settings: map[string]string{"shared_buffers": "much"}})
-	var failed *pgserver.StartError
-	if !errors.As(err, &failed) {
+	if _, ok := errors.AsType[*pgserver.StartError](err); !ok {
 		t.Fatalf("error %v, want a StartError", err)
 	}
 	if !strings.Contains(err.Error(), `invalid value for parameter "shared_buffers": "much"`) || !strings.Contains(err.Error(), dir) {

@@ -99,7 +99,7 @@ func (b *Backend) runStore(ctx context.Context) error {
 		if errors.Is(err, store.ErrUnfit) {
 			return err
 		}
-		if before := b.waiting.Swap(ptr(err.Error())); before == nil || *before != err.Error() {
+		if before := b.waiting.Swap(new(err.Error())); before == nil || *before != err.Error() {
 			b.log.Warn("store not ready, trying again", "err", err)
 		}
 		select {
@@ -118,7 +118,8 @@ func (b *Backend) runStore(ctx context.Context) error {
 	return nil
 }
 
-func ptr[T any](v T) *T { return &v }
+//go:fix inline
+func ptr[T any](v T) *T { return new(v) }
 
 // keep keeps house. A failure waits for the next time: partitions are also made on demand.
 func (b *Backend) keep(ctx context.Context, st *state) {

@@ -109,8 +109,7 @@ func cause(err error) error {
 		}
 		err = inner
 	}
-	var parse *pgconn.ParseConfigError
-	if errors.As(err, &parse) {
+	if _, ok := errors.AsType[*pgconn.ParseConfigError](err); ok {
 		return errors.New("a parameter is not valid")
 	}
 	return err

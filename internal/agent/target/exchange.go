@@ -139,7 +139,7 @@ func (s *step) receive(c *conn) error {
 			return nil
 		}
 	}
-	kind, body, err := c.next()
+	kind, _, err := c.next()
 	if err != nil {
 		return err
 	}
@@ -147,6 +147,7 @@ func (s *step) receive(c *conn) error {
 		return c.protocol(kind)
 	}
 	for {
+		var body []byte
 		if kind, body, err = c.next(); err != nil {
 			return err
 		}
@@ -173,7 +174,7 @@ func (s *step) receive(c *conn) error {
 
 // parsed reads the answers to Parse and Describe.
 func (s *step) parsed(c *conn) error {
-	kind, body, err := c.next()
+	kind, _, err := c.next()
 	if err != nil {
 		return err
 	}
@@ -189,7 +190,8 @@ func (s *step) parsed(c *conn) error {
 	if kind != 't' {
 		return c.protocol(kind)
 	}
-	if kind, body, err = c.next(); err != nil {
+	kind, body, err := c.next()
+	if err != nil {
 		return err
 	}
 	var d pgproto3.RowDescription
@@ -222,8 +224,7 @@ func (c *conn) endOfGroup() error {
 }
 
 func sqlState(err error) string {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pg.Code
 	}
 	return ""

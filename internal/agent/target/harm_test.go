@@ -154,9 +154,9 @@ func TestLockedViewIsItsOwnProblem(t *testing.T) {
 		}
 		close(stop)
 		reading.Wait()
-		got, stats := read(t, tg, home, catalog.Slow, plans)
+		got, _ := read(t, tg, home, catalog.Slow, plans)
 		arrived(t, got)
-		got, stats = read(t, tg, home, catalog.Slow, plans)
+		got, stats := read(t, tg, home, catalog.Slow, plans)
 		arrived(t, got)
 		if stats.RoundTrips != 1 {
 			t.Errorf("%d round trips after it recovered", stats.RoundTrips)

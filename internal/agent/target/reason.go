@@ -67,8 +67,7 @@ func ReasonOf(err error) string {
 	if err == nil {
 		return ""
 	}
-	var f *failure
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*failure](err); ok {
 		return f.reason
 	}
 	return reasonFailed
@@ -77,8 +76,7 @@ func ReasonOf(err error) string {
 // connectReason: whatever keeps us out is "connect", unless it is one database's
 // matter alone.
 func connectReason(err error) string {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch pg.Code {
 		case "3D000":
 			return reasonGone
@@ -91,8 +89,7 @@ func connectReason(err error) string {
 
 // roundReason classifies what a statement, or the connection under it, gave.
 func roundReason(err error) string {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch pg.Code {
 		case "55P03":
 			return reasonLock
@@ -157,8 +154,7 @@ func text(err error) string {
 	var op *net.OpError
 	var dns *net.DNSError
 	s := err.Error()
-	var connect *pgconn.ConnectError
-	if errors.As(err, &connect) {
+	if connect, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		// Its own text repeats user, database and every address tried.
 		switch {
 		case errors.As(err, &pg):

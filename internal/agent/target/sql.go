@@ -2,6 +2,8 @@ package target
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/pganalytics/pganalytics/internal/catalog"
@@ -66,12 +68,7 @@ func extensionNames() (out []string) {
 }
 
 func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(list, s)
 }
 
 // extWatchSQL is a text that changes when an extension of ours comes, goes or is
@@ -94,14 +91,14 @@ func watchSQL(home bool) string {
 }
 
 func textArray(items []string) string {
-	s := ""
+	var s strings.Builder
 	for i, x := range items {
 		if i > 0 {
-			s += ", "
+			s.WriteString(", ")
 		}
-		s += quoteLiteral(x)
+		s.WriteString(quoteLiteral(x))
 	}
-	return "ARRAY[" + s + "]::pg_catalog.text[]"
+	return "ARRAY[" + s.String() + "]::pg_catalog.text[]"
 }
 
 const serverSQL = `SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int8,

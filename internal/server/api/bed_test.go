@@ -37,7 +37,6 @@ type bed struct {
 	register auth.Token
 	sessions *auth.Sessions
 	log      *lockedBuffer
-	step     func(name, state string) // of the start
 }
 
 type lockedBuffer struct {

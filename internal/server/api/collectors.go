@@ -60,7 +60,7 @@ func (s *Server) collectors(w http.ResponseWriter, r *http.Request, _ auth.Calle
 
 func (v *view) collector(r *fleet.Reporter, newest map[int64]series.Row, cycles map[int64][]float64) Collector {
 	out := Collector{Id: fmt.Sprintf("%x", r.ID), Name: r.Name, Version: r.Version, Hostname: optional(r.Hostname), State: Silent,
-		LastPush: maybe(r.LastPush), Interval: ptr(seconds(r.Interval)), Instances: []CollectorInstance{}}
+		LastPush: maybe(r.LastPush), Interval: new(seconds(r.Interval)), Instances: []CollectorInstance{}}
 	if r.Alive(v.now) {
 		out.State = Reporting
 	}
@@ -87,7 +87,7 @@ func (v *view) collector(r *fleet.Reporter, newest map[int64]series.Row, cycles 
 			continue
 		}
 		state, _ := v.contacts[w.ID].State(v.now)
-		one := CollectorInstance{Id: strconv.FormatInt(w.ID, 10), Name: w.Name, Status: ptr(CollectorInstanceStatus(state))}
+		one := CollectorInstance{Id: strconv.FormatInt(w.ID, 10), Name: w.Name, Status: new(CollectorInstanceStatus(state))}
 		own := v.own[w.ID]
 		cost, ok := own.Rate(0)
 		one.CostPercent, one.CostMsPerCycle = known(cost/10, ok), known(cost*interval, ok)
@@ -122,7 +122,7 @@ func (v *view) collector(r *fleet.Reporter, newest map[int64]series.Row, cycles 
 	cpu, ok := process.Rate(1)
 	out.CpuPercent = known(cpu/10, ok)
 	if work, ok := process.Rate(2); ok && out.Workers != nil && *out.Workers > 0 {
-		out.BusySeconds = ptr(work / 1000 * interval / *out.Workers)
+		out.BusySeconds = new(work / 1000 * interval / *out.Workers)
 	}
 	return out
 }
@@ -139,5 +139,5 @@ func milli(v *float64) *float64 {
 	if v == nil {
 		return nil
 	}
-	return ptr(*v / 1000)
+	return new(*v / 1000)
 }

@@ -3,6 +3,7 @@ package api_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -112,7 +113,7 @@ func resolve(s map[string]any) map[string]any {
 			return s
 		}
 		var v any = document
-		for _, part := range strings.Split(strings.TrimPrefix(ref, "#/"), "/") {
+		for part := range strings.SplitSeq(strings.TrimPrefix(ref, "#/"), "/") {
 			v = v.(map[string]any)[part]
 		}
 		s = v.(map[string]any)
@@ -206,9 +207,7 @@ func flatten(s map[string]any) map[string]any {
 		if inner := flatten(p); inner != nil {
 			p = inner
 		}
-		for name, sub := range p["properties"].(map[string]any) {
-			out["properties"].(map[string]any)[name] = sub
-		}
+		maps.Copy(out["properties"].(map[string]any), p["properties"].(map[string]any))
 		if r, ok := p["required"].([]any); ok {
 			required = append(required, r...)
 		}

@@ -203,7 +203,7 @@ func (v *view) instance(w *fleet.Watched) Instance {
 	state, since := contact.State(v.now)
 	out := Instance{
 		Id: strconv.FormatInt(w.ID, 10), Name: w.Name, Status: InstanceStatus(state), Version: w.Version, Labels: w.Labels, Notes: []Note{},
-		Collector: &w.CollectorName, CollectorId: ptr(fmt.Sprintf("%x", w.Collector)), Interval: ptr(seconds(w.Interval)),
+		Collector: &w.CollectorName, CollectorId: new(fmt.Sprintf("%x", w.Collector)), Interval: new(seconds(w.Interval)),
 		FirstSeen: maybe(w.FirstSeen), NewestData: maybe(contact.Newest), Counts: counts(v.count(w.ID)),
 	}
 	if out.Labels == nil {
@@ -218,8 +218,8 @@ func (v *view) instance(w *fleet.Watched) Instance {
 	out.StatusSince = maybe(since)
 	out.Reason = optional(v.why(state, contact, w))
 	if w.Updated != 0 {
-		out.InRecovery, out.SystemIdentifier, out.Incarnation = &w.InRecovery, ptr(strconv.FormatUint(w.SystemID, 10)), ptr(int64(w.Incarnation))
-		out.PostmasterStart, out.MaxConnections, out.Role = maybe(w.PostmasterStart), ptr(int64(w.MaxConnections)), optional(w.Role)
+		out.InRecovery, out.SystemIdentifier, out.Incarnation = &w.InRecovery, new(strconv.FormatUint(w.SystemID, 10)), new(int64(w.Incarnation))
+		out.PostmasterStart, out.MaxConnections, out.Role = maybe(w.PostmasterStart), new(int64(w.MaxConnections)), optional(w.Role)
 	}
 	v.notes(w.ID, &out)
 	v.numbers(w.ID, &out)
@@ -269,14 +269,14 @@ func (v *view) notes(id int64, out *Instance) {
 		if c.Reason == "" && c.Limit == "" {
 			continue
 		}
-		n := Note{Family: c.Family, Database: &c.Database, Planned: ptr(c.Reason == ""), Reason: c.Reason + c.Limit, Detail: c.Detail, Remedy: optional(c.Remedy), Since: seconds(c.From)}
+		n := Note{Family: c.Family, Database: &c.Database, Planned: new(c.Reason == ""), Reason: c.Reason + c.Limit, Detail: c.Detail, Remedy: optional(c.Remedy), Since: seconds(c.From)}
 		if c.Reason != "" {
 			n.Reason = c.Reason
 		}
 		out.Notes = append(out.Notes, n)
 	}
 	if len(databases) > 0 {
-		out.Databases = ptr(int64(len(databases)))
+		out.Databases = new(int64(len(databases)))
 	}
 }
 

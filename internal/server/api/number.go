@@ -156,7 +156,8 @@ func known(v float64, ok bool) *float64 {
 	return &v
 }
 
-func ptr[T any](v T) *T { return &v }
+//go:fix inline
+func ptr[T any](v T) *T { return new(v) }
 
 // optional gives a text, nil when it is empty.
 func optional(s string) *string {

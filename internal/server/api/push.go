@@ -48,8 +48,7 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request, _ auth.Caller)
 		reg.Instances = append(reg.Instances, n)
 	}
 	out, err := st.Fleet.Register(r.Context(), reg)
-	var field *fleet.FieldError
-	if errors.As(err, &field) {
+	if field, ok := errors.AsType[*fleet.FieldError](err); ok {
 		return badParameter(field.Field, field.Value, field.Want)
 	}
 	if err != nil {
@@ -129,8 +128,7 @@ func (s *Server) push(w http.ResponseWriter, r *http.Request, c auth.Caller) err
 		return err
 	}
 	out, err := st.Ingest.Push(r.Context(), c.Collector, r.Body, r.ContentLength, r.Header.Get(ingest.HeaderOldest))
-	var bad *ingest.RequestError
-	if errors.As(err, &bad) {
+	if bad, ok := errors.AsType[*ingest.RequestError](err); ok {
 		p := newProblem(bad.Status, "%s", bad.Detail)
 		p.Parameter, p.Value = optional(bad.Parameter), optional(bad.Value)
 		p.retry = int(math.Ceil(bad.RetryAfter.Seconds()))

@@ -127,7 +127,7 @@ func defaultStep(sp span, every int64) int64 {
 }
 
 func seriesAnswer(q *series.Query, res *series.Result, sp span) Series {
-	out := Series{Unit: q.Unit(), Step: seconds(res.Step), From: ptr(seconds(sp.From)), To: ptr(seconds(sp.To)), Series: []Line{}}
+	out := Series{Unit: q.Unit(), Step: seconds(res.Step), From: new(seconds(sp.From)), To: new(seconds(sp.To)), Series: []Line{}}
 	for _, l := range res.Lines {
 		line := Line{Labels: map[string]string{}, Points: make([]Point, len(l.Values))}
 		if q.By != "" {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -129,7 +130,7 @@ func (s *Server) outer(next http.Handler) http.Handler {
 		out := &observed{ResponseWriter: w}
 		defer func() {
 			if v := recover(); v != nil {
-				if v == http.ErrAbortHandler {
+				if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 					panic(v)
 				}
 				s.log.Error("request panicked", slog.String("route", r.Pattern), slog.String("err", fmt.Sprint(v)), slog.String("stack", string(debug.Stack())))

@@ -65,7 +65,7 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request, _ auth.Caller) e
 	}
 	if in.Token == "" {
 		p := newProblem(http.StatusBadRequest, "token: missing")
-		p.Parameter = ptr("token")
+		p.Parameter = new("token")
 		return p
 	}
 	st, err := s.ready()

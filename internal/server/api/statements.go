@@ -115,7 +115,7 @@ func (s *Server) statements(w http.ResponseWriter, r *http.Request, _ auth.Calle
 		out.Count, out.Seconds = int64(a.Count), seconds(all.Micros)
 		out.Rest, out.Cut, out.Dropped, out.Total = sums(a.Rest), sums(a.Cut), sums(a.Dropped), sums(a.Total)
 		if a.Unmatched != nil {
-			out.Unmatched = ptr(sums(a.Unmatched))
+			out.Unmatched = new(sums(a.Unmatched))
 		}
 		out.Databases, out.Users = &a.Databases, &a.Users
 		out.Coverage = coverage(a)
@@ -152,7 +152,7 @@ func coverage(a *series.Account) Coverage {
 	ratio := func(name string) *float64 {
 		for i, c := range a.Columns {
 			if c.Name == name && a.TotalWhole[i] > 0 {
-				return ptr(float64(a.StoredWhole[i]) / float64(a.TotalWhole[i]))
+				return new(float64(a.StoredWhole[i]) / float64(a.TotalWhole[i]))
 			}
 		}
 		return nil
@@ -224,7 +224,7 @@ func (s *Server) statement(w http.ResponseWriter, r *http.Request, _ auth.Caller
 		if err != nil {
 			return err
 		}
-		out.FirstSeen, out.Seconds = maybe(first), ptr(seconds(all.Micros))
+		out.FirstSeen, out.Seconds = maybe(first), new(seconds(all.Micros))
 		for _, it := range a.Items {
 			out.Items = append(out.Items, item(it, a.Columns, texts, nil))
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -58,7 +59,7 @@ func (f *Fleet) IDs(ctx context.Context, collector frame.CollectorID, instances 
 		for _, n := range missing {
 			var id int64
 			err := tx.QueryRow(ctx, "SELECT id FROM fleet_instance WHERE name = $1", n.Name).Scan(&id)
-			if err == pgx.ErrNoRows {
+			if errors.Is(err, pgx.ErrNoRows) {
 				var conflict *Conflict
 				if id, conflict, err = f.claim(ctx, tx, collector, n, 0); conflict != nil { // registered just now
 					err = tx.QueryRow(ctx, "SELECT id FROM fleet_instance WHERE name = $1", n.Name).Scan(&id)

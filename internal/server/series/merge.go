@@ -130,17 +130,18 @@ func writeLabels(ctx context.Context, tx pgx.Tx, p *plan, rows []labelRow) error
 		table  = store.Quote(labelTable(p.family))
 		keys   = quoteList(columnNames(p.keys))
 		labels = quoteList(columnNames(p.labels))
-		where  = "l.instance_id = n.instance_id"
+		where  strings.Builder
 	)
+	where.WriteString("l.instance_id = n.instance_id")
 	for _, k := range p.keys {
-		where += fmt.Sprintf(" AND l.%[1]s = n.%[1]s", store.Quote(k.Name))
+		where.WriteString(fmt.Sprintf(" AND l.%[1]s = n.%[1]s", store.Quote(k.Name)))
 	}
 	// A name is stored when it differs from the one in force at its time.
 	sql := "WITH n AS (SELECT u.instance_id, " + store.SQLTime("u.valid_from") + " AS valid_from, " + pick("u.", p.keys) + ", " + pick("u.", p.labels) +
 		" FROM unnest(" + strings.Join(v.casts, ", ") + ") AS u(instance_id, valid_from, " + keys + ", " + labels + "))\n" +
 		"INSERT INTO " + table + " (instance_id, valid_from, " + keys + ", " + labels + ")\n" +
 		"SELECT DISTINCT ON (n.instance_id, " + prefixed("n.", p.keys) + ", n.valid_from) n.instance_id, n.valid_from, " + prefixed("n.", p.keys) + ", " + prefixed("n.", p.labels) + "\n" +
-		"FROM n LEFT JOIN LATERAL (SELECT true AS known, " + prefixed("l.", p.labels) + " FROM " + table + " l WHERE " + where +
+		"FROM n LEFT JOIN LATERAL (SELECT true AS known, " + prefixed("l.", p.labels) + " FROM " + table + " l WHERE " + where.String() +
 		" AND l.valid_from <= n.valid_from ORDER BY l.valid_from DESC LIMIT 1) p ON true\n" +
 		"WHERE p.known IS NULL OR " + rowOf("p.", p.labels) + " IS DISTINCT FROM " + rowOf("n.", p.labels) + "\n" +
 		"ORDER BY n.instance_id, " + prefixed("n.", p.keys) + ", n.valid_from\n" +

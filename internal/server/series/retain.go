@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/pganalytics/pganalytics/internal/catalog"
 	"github.com/pganalytics/pganalytics/internal/server/store"
@@ -20,12 +21,13 @@ func (s *Series) Retain(ctx context.Context, cutoff int64) error {
 	for _, name := range slices.Sorted(maps.Keys(s.plans)) {
 		p := s.plans[name]
 		replaced := func(table, column string) string {
-			same := "n.instance_id = t.instance_id"
+			var same strings.Builder
+			same.WriteString("n.instance_id = t.instance_id")
 			for _, k := range p.keys {
-				same += fmt.Sprintf(" AND n.%[1]s IS NOT DISTINCT FROM t.%[1]s", store.Quote(k.Name))
+				same.WriteString(fmt.Sprintf(" AND n.%[1]s IS NOT DISTINCT FROM t.%[1]s", store.Quote(k.Name)))
 			}
 			return fmt.Sprintf("SELECT ctid FROM %[1]s t WHERE %[2]s < %[3]s AND EXISTS (SELECT FROM %[1]s n WHERE %[4]s AND n.%[2]s > t.%[2]s AND n.%[2]s < %[3]s)",
-				store.Quote(table), column, before, same)
+				store.Quote(table), column, before, same.String())
 		}
 		if p.family.Shape == catalog.State {
 			errs = append(errs, s.delete(ctx, rawTable(p.family), replaced(rawTable(p.family), "time"), cutoff))

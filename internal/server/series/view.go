@@ -78,12 +78,13 @@ func viewExpr(f *catalog.Family, c *catalog.Column) string {
 }
 
 func labelExpr(f *catalog.Family, c *catalog.Column) string {
-	where := "l.instance_id = r.instance_id"
+	var where strings.Builder
+	where.WriteString("l.instance_id = r.instance_id")
 	for _, k := range f.OfKind(catalog.Key) {
-		where += fmt.Sprintf(" AND l.%[1]s = r.%[1]s", store.Quote(k.Name))
+		where.WriteString(fmt.Sprintf(" AND l.%[1]s = r.%[1]s", store.Quote(k.Name)))
 	}
 	return fmt.Sprintf("(SELECT l.%s FROM %s l WHERE %s AND l.valid_from <= r.time ORDER BY l.valid_from DESC LIMIT 1)",
-		store.Quote(c.Name), store.Quote(labelTable(f)), where)
+		store.Quote(c.Name), store.Quote(labelTable(f)), where.String())
 }
 
 // absentExpr gives the columns that the server lacked at the row's time.

@@ -45,8 +45,7 @@ type Options struct {
 func Open(url string, o Options) (*pgxpool.Pool, error) {
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
-		var pe *pgconn.ParseConfigError
-		if errors.As(err, &pe) {
+		if _, ok := errors.AsType[*pgconn.ParseConfigError](err); ok {
 			return nil, errors.New("database URL: want postgres://USER:PASSWORD@HOST:PORT/DATABASE")
 		}
 		return nil, fmt.Errorf("database URL: %w", err)
