@@ -175,6 +175,9 @@ function MarkText({ mark, next, grid, width }: { mark: Mark; next: Mark | undefi
   const scale = (width - 54) / (grid.to - grid.from);
   const left = 44 + (mark.at - grid.from) * scale;
   const room = (next === undefined ? width : 44 + (next.at - grid.from) * scale) - left - 6;
-  if (left < 44 || left > width || room < 40) return null;
+  if (left < 44 || left > width) return null;
+  // At the right edge the words stand on the other side of the diamond.
+  if (next === undefined && room < 90 && left > 200) return <span className={styles["markText"]} style={{ right: width - left + 8, maxWidth: 180 }} title={mark.label}>{mark.label}</span>;
+  if (room < 40) return null;
   return <span className={styles["markText"]} style={{ left, maxWidth: room }} title={mark.label}>{mark.label}</span>;
 }

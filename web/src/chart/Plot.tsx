@@ -148,6 +148,8 @@ export function Plot({ series, model, width, height, onMove, onSelect, onReady }
   }, [width, height]);
   useEffect(() => {
     plot.current?.setData(toData(model));
+    // A scale that stays the same would keep the ticks of the chart before.
+    plot.current?.redraw(false, true);
   }, [model]);
 
   return <div ref={host} style={{ height }} aria-hidden="true" />;

@@ -23,12 +23,13 @@ export function valueAxis(largest: number, floor = 0, parts = 5): ValueAxis {
   return { min: floor, max: ticks[ticks.length - 1] ?? floor + 1, ticks, cut: floor > 0 };
 }
 
-/** Tick text: as many decimals as the distance of ticks needs, all alike. */
+/** Tick text: as many decimals as the distance of ticks needs, all alike; long numbers in thousands or millions. */
 export function tickText(axis: ValueAxis): string[] {
-  const size = (axis.ticks[1] ?? 1) - (axis.ticks[0] ?? 0);
+  const [by, tail] = axis.max >= 1e8 ? [1e6, "M"] : axis.max >= 1e5 ? [1e3, "k"] : [1, ""];
+  const size = ((axis.ticks[1] ?? by) - (axis.ticks[0] ?? 0)) / by;
   let digits = 0;
   while (digits < 9 && Math.abs(size * 10 ** digits - Math.round(size * 10 ** digits)) > 1e-6) digits++;
-  return axis.ticks.map((tick) => (tick === 0 ? "0" : tick.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits })));
+  return axis.ticks.map((tick) => (tick === 0 ? "0" : `${(tick / by).toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits })}${tail}`));
 }
 
 const timeSteps = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800];

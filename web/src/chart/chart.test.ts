@@ -60,6 +60,7 @@ describe("axes", () => {
   });
   it("can be cut, and says so", () => expect(valueAxis(100, 95)).toMatchObject({ min: 95, max: 100, cut: true }));
   it("writes ticks alike", () => {
+    expect(tickText(valueAxis(98_000))).toEqual(["0", "20k", "40k", "60k", "80k", "100k"]);
     expect(tickText(valueAxis(1.4))).toEqual(["0", "0.5", "1.0", "1.5"]);
     expect(tickText(valueAxis(18_000))).toEqual(["0", "5,000", "10,000", "15,000", "20,000"]);
   });

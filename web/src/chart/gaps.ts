@@ -54,7 +54,7 @@ export function findGaps({ grid, total, losses, now, patience, since }: Options)
       const empty = (total[i] ?? null) === null;
       // A rate needs two readings: until the first, the time after watching began is no gap either.
       const unread = since !== null && (first < 0 || i < first) && from < since + patience;
-      if (empty && unread) return "before";
+      if (empty && unread && from < now) return "before";
       if (empty) return from >= now || to > now - patience ? null : "gap";
       return losses.some((loss) => loss.from < to && loss.to > from) ? "bridged" : null;
     }

@@ -1,7 +1,7 @@
 import { Button } from "@mantine/core";
 import { useClipboard } from "@mantine/hooks";
 import { IconCopy, IconOk } from "./icons";
-import { SqlLine } from "./Sql";
+import { SqlBlock, SqlLine } from "./Sql";
 import styles from "./ui.module.css";
 
 export function Copy({ text, label = "Copy", what, compact = false }: { text: string; label?: string; what?: string; compact?: boolean }) {
@@ -22,11 +22,17 @@ export function Copy({ text, label = "Copy", what, compact = false }: { text: st
   );
 }
 
+/** What mends something, within a sentence when it fits on a line; of several lines none is dropped. */
+export function Remedy({ text }: { text: string }) {
+  if (text.includes("\n")) return <CopyBlock text={text} />;
+  return <><SqlLine text={text} /> <Copy compact text={text} what={text} /></>;
+}
+
 /** SQL or a command to run, with a button that copies exactly this. */
 export function CopyBlock({ text, plain = false }: { text: string; plain?: boolean }) {
   return (
     <div className={styles["copyBlock"]}>
-      {plain ? <code className="mono">{text}</code> : <SqlLine text={text} />}
+      {plain ? <code className="mono">{text}</code> : text.includes("\n") ? <SqlBlock text={text} /> : <SqlLine text={text} />}
       <Copy text={text} what={text} />
     </div>
   );

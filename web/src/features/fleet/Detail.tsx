@@ -2,9 +2,8 @@ import { Link } from "@tanstack/react-router";
 import type { Instance } from "~/api/types";
 import { age } from "~/format/duration";
 import { moment, type Zone } from "~/time/zone";
-import { Copy } from "~/ui/Copy";
+import { Remedy } from "~/ui/Copy";
 import { advice, limits, stateOf } from "~/ui/instance";
-import { SqlLine } from "~/ui/Sql";
 import styles from "./fleet.module.css";
 
 /** The reason and its remedy stand under the row, not behind a hover. */
@@ -24,10 +23,10 @@ export function Detail({ instance, now, zone }: { instance: Instance; now: numbe
         </p>
       )}
       {advice(limits(instance)).map((one) => (
-        <p key={`${one.reason} ${one.remedy}`}>
+        <div className={styles["line"]} key={`${one.reason} ${one.remedy}`}>
           {one.families.join(", ")}{one.databases.length > 0 && ` in ${one.databases.join(", ")}`}: {one.detail}
-          {one.remedy !== "" && <>. Mend it: <SqlLine text={one.remedy} /> <Copy compact text={one.remedy} what={one.remedy} /></>}
-        </p>
+          {one.remedy !== "" && <>. Mend it: <Remedy text={one.remedy} /></>}
+        </div>
       ))}
     </div>
   );

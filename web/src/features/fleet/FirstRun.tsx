@@ -4,8 +4,8 @@ import { instanceQuery, seriesQuery } from "~/api/queries";
 import type { Instance, InstanceDetail, StartupStep } from "~/api/types";
 import { Chart } from "~/chart/Chart";
 import { onGrid, type Point } from "~/chart/grid";
-import { age } from "~/format/duration";
-import { count, missing, sig } from "~/format/number";
+import { age, ms } from "~/format/duration";
+import { count, missing } from "~/format/number";
 import { useTime } from "~/time/TimeProvider";
 import { clock } from "~/time/zone";
 import { CopyBlock } from "~/ui/Copy";
@@ -61,7 +61,7 @@ export function FirstRun({ instances, startup }: Props) {
                 <td><Status tone={tones[step.state]}><span className="hidden-text">{step.state}</span></Status></td>
                 <td>{step.name}</td>
                 <td>{step.detail}</td>
-                <td>{step.seconds === undefined ? "" : `${sig(step.seconds)} s`}</td>
+                <td>{step.seconds === undefined ? "" : ms(step.seconds * 1000)}</td>
               </tr>
             ))}
             <tr>
@@ -85,7 +85,7 @@ export function FirstRun({ instances, startup }: Props) {
                   <td>{one.version === "" ? <span className="dim">not known yet</span> : `${versionOf(one)}, ${roleOf(one) ?? missing}`}</td>
                   <td>{count(one.databases)}</td>
                   <td>{one.version === "" ? <span className="dim">only activity is planned before the first contact</span> : <Collected instance={one} detail={details[i]?.data} />}</td>
-                  <td>{nowText(one, now, (at) => clock(at, zone))}</td>
+                  <td className={styles["what"]}>{nowText(one, now, (at) => clock(at, zone))}</td>
                 </tr>
               ))}
             </tbody>

@@ -41,7 +41,7 @@ export function Events({ query, zone, window, now }: EventsProps) {
               <td className={styles["icon"]} style={{ color: `var(--${icons[event.kind].tone})` }}>{icons[event.kind].icon}<span className="hidden-text">{event.kind}</span></td>
               <td>{event.instance === "" ? event.instance_name : <Link to="/instances/$id" params={{ id: event.instance }} className={styles["plain"]}>{event.instance_name}</Link>}</td>
               <td className={styles["what"]} title={event.what}>{event.what}{event.until == null ? "" : `, until ${moment(event.until, zone, now)}`}</td>
-              <td className="dim">{event.effect}</td>
+              <td className={styles["effect"]}>{event.effect}</td>
             </tr>
           ))}
         </tbody>

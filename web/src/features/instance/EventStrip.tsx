@@ -4,6 +4,8 @@ import { IconDiamond } from "~/ui/icons";
 import styles from "./instance.module.css";
 
 const most = 3;
+/** Kinds that are marks in the charts; the others are hatched. */
+const marked = new Set<Event["kind"]>(["setting", "restart", "promotion", "incarnation"]);
 
 /** What happened in the range, beside the marks and hatches that it left in every chart. */
 export function EventStrip({ events, now, zone }: { events: Event[] | undefined; now: number; zone: Zone }) {
@@ -14,7 +16,7 @@ export function EventStrip({ events, now, zone }: { events: Event[] | undefined;
       <span className="dim">Events in range</span>
       {events.slice(0, most).map((event) => (
         <span key={`${event.time} ${event.kind} ${event.what}`} className={styles["event"]} title={[event.what, event.effect].filter(Boolean).join("; ")}>
-          {event.until == null ? <IconDiamond /> : <i className={styles["hatch"]} />}
+          {marked.has(event.kind) ? <IconDiamond /> : <i className={styles["hatch"]} />}
           {moment(event.time, zone, now)}{event.until == null ? "" : ` – ${moment(event.until, zone, now)}`} <span className="dim">{event.what}{event.effect === undefined || event.effect === "" ? "" : `: ${event.effect}`}</span>
         </span>
       ))}
