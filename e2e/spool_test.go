@@ -53,9 +53,12 @@ func TestFullSpool(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	var calls int64
-	largest := int64(0)
-	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); {
+	// The outage lasts five times as long as it took to fill the spool, so it needs
+	// about 10 MB.
+	var calls, largest int64
+	var full time.Duration
+	began := time.Now()
+	for full == 0 || time.Since(began) < 5*full {
 		for i := range 900 {
 			// Distinct shapes: the number of columns and of their operands.
 			statement := "select " + strings.Repeat("1,", i%30) + "1" + strings.Repeat("+1", i/30)
@@ -65,11 +68,19 @@ func TestFullSpool(t *testing.T) {
 			calls++
 		}
 		largest = max(largest, folderSize(t, filepath.Join(p.dir, "collector")))
-		time.Sleep(200 * time.Millisecond)
+		switch took := time.Since(began); {
+		case full == 0 && largest > 1800<<10:
+			full = took
+			t.Logf("the spool was full after %s, %d calls", full, calls)
+		case took > 90*time.Second:
+			t.Fatalf("the spool's folder has only %d bytes after %s", largest, took)
+		}
+		time.Sleep(100 * time.Millisecond)
 	}
 	if largest > 4<<20 {
 		t.Errorf("the spool's folder grew to %d bytes, its limit is 2 MB", largest)
 	}
+	outage := time.Now()
 	p.startBackend()
 	dropped := 0.0
 	for _, id := range ids {
@@ -96,6 +107,16 @@ func TestFullSpool(t *testing.T) {
 		}
 		return ""
 	})
+	if l.Failed > 0 || l.Skipped > 0 {
+		t.Errorf("only a full spool may cost ticks: %s", &l)
+	}
+	// Of the statements' ticks in the outage most had to go.
+	var during outcomes
+	p.get(&during, "/api/v1/ledger", "family", "statements", "from", strconv.FormatInt(began.Unix(), 10), "to", strconv.FormatInt(outage.Unix(), 10))
+	if during.Dropped < during.Planned/2 {
+		t.Errorf("the outage needed less than twice the spool: %s", &during)
+	}
+	t.Logf("%s", &during)
 	for _, i := range l.Items {
 		if i.Outcome == "dropped" && i.Reason != "spool_full" {
 			t.Errorf("dropped(%s), want dropped(spool_full)", i.Reason)
