@@ -29,6 +29,11 @@
 // file included; a group that is the last one and has a hole was cut by a crash and
 // had not been confirmed to anyone.
 //
+// The last group is the one that nothing proves to be on disk: it may be read from
+// memory after a sync that failed. Open writes it again, in a new segment with the
+// same base, before anything of it is given to the shipper; its records are marked
+// as copies, so that a crash in the middle of that does not void the originals.
+//
 // # Invariants
 //
 //   - Append returned nil: the batch and its baselines survive any crash. Append

@@ -3,13 +3,12 @@ package spool
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io/fs"
 	"path/filepath"
 	"strings"
-
-	"errors"
 )
 
 // Identity is a collector's own id, 128 random bits.

@@ -12,8 +12,10 @@ const (
 )
 
 // trim dooms segments from the oldest one on that hold nothing needed. Baselines may
-// keep some of them; what they would keep beyond that is written anew. The token is
-// held.
+// keep some of them; what they would keep beyond that is written anew. (Keeping
+// acknowledged segments for a time, in case the store is restored to an older moment,
+// would be decided here: makeRoom empties them when their room is needed.) The token
+// is held.
 func (s *Spool) trim() error {
 	for {
 		front := s.front()

@@ -9,8 +9,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -559,3 +561,99 @@ func TestWriteFileAtomic(t *testing.T) {
 		}
 	}
 }
+
+// A spool runs full and is drained at the same time: what is merged was never given
+// to the shipper. Each batch counts 1, a gap the number of its batches.
+func TestConcurrentFull(t *testing.T) {
+	disk := simdisk.New(rand.IntN)
+	opt := spool.Options{MaxSize: 256 << 10, SegmentSize: 8 << 10, Merge: func(gaps [][]byte) ([]byte, error) {
+		time.Sleep(200 * time.Microsecond) // let the shipper in
+		sum := 0
+		for _, g := range gaps {
+			n, err := strconv.Atoi(strings.TrimRight(string(g), "."))
+			if err != nil {
+				return nil, err
+			}
+			sum += n
+		}
+		return gapOf(sum), nil
+	}}
+	s, _ := open(t, disk, dir, opt)
+	stored, claimed := 0, map[uint64]bool{}
+	deliver := func(it spool.Item) {
+		n, have := 1, 0
+		if it.Kind == spool.Gap {
+			n, _ = strconv.Atoi(strings.TrimRight(string(it.Gap), "."))
+		}
+		if want := int(it.ID.Seq - it.FirstSeq + 1); n != want {
+			t.Errorf("a gap of %d batches counts %d", want, n)
+		}
+		for seq := it.FirstSeq; seq <= it.ID.Seq; seq++ {
+			if claimed[seq] {
+				have++
+			}
+			claimed[seq] = true
+		}
+		if have == 0 {
+			stored += n
+		} else if have < n {
+			t.Errorf("%d of a gap of %d batches had come before", have, n)
+		}
+	}
+	var appends, ship sync.WaitGroup
+	done := make(chan struct{})
+	ship.Go(func() {
+		for i := 0; ; i++ {
+			items, err := s.Next(t.Context(), 1+i%7, 20000, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for _, it := range items {
+				deliver(it)
+				if rand.IntN(3) > 0 {
+					s.Ack(it.ID)
+				}
+			}
+			select {
+			case <-done:
+				if len(items) == 0 {
+					return
+				}
+			case <-time.After(time.Millisecond):
+			}
+		}
+	})
+	var appended atomic.Int64
+	for range 4 {
+		appends.Go(func() {
+			for range 400 {
+				_, err := s.Append(t.Context(), func(_, _ spool.ID) (spool.Record, error) {
+					return spool.Record{Data: bytes.Repeat([]byte("d"), 3000), Gap: gapOf(1)}, nil
+				})
+				switch {
+				case err == nil:
+					appended.Add(1)
+				case errors.Is(err, spool.ErrFull):
+					time.Sleep(time.Millisecond)
+				default:
+					t.Error(err)
+				}
+			}
+		})
+	}
+	appends.Wait()
+	close(done)
+	ship.Wait()
+	st := s.Stats()
+	if int64(stored) != appended.Load() || st.Merged == 0 || st.DroppedFull == 0 {
+		t.Errorf("%d stored of %d, %+v", stored, appended.Load(), st)
+	}
+	if msg := s.Check(); msg != "" {
+		t.Error(msg)
+	}
+	closeSpool(t, s)
+}
+
+// gapOf is a gap form that counts n, large enough to be merged soon.
+func gapOf(n int) []byte { return fmt.Appendf(nil, "%d%s", n, strings.Repeat(".", 900)) }
