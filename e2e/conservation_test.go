@@ -210,10 +210,5 @@ func checkLedger(t *testing.T, p *parts, from time.Time) {
 			t.Errorf("%s(%s) of %s at %s: only the collector was down", i.Outcome, i.Reason, i.Family, time.UnixMilli(int64(i.Time*1000)))
 		}
 	}
-	if n := p.sql(`SELECT count(*) FROM (SELECT 1 FROM statements_raw GROUP BY instance_id, time, dbid, userid, queryid, toplevel HAVING count(*) > 1) d`); n != 0 {
-		t.Errorf("%d statements are stored twice at one tick", n)
-	}
-	if n := p.sql(`SELECT count(*) FROM (SELECT 1 FROM ledger GROUP BY instance_id, time, database, lane HAVING count(*) > 1) d`); n != 0 {
-		t.Errorf("%d ticks are stored twice", n)
-	}
+	checkOnce(t, p)
 }

@@ -28,38 +28,47 @@ type parts struct {
 	config    string
 }
 
-// startParts watches a private server of a major with pg_stat_statements; extra is
-// TOML for the collector.
-func startParts(t *testing.T, major int, extra string) *parts {
+// newParts makes a private server of a major with pg_stat_statements, to be watched,
+// and a store. Nothing of ours runs yet.
+func newParts(t *testing.T, major int, settings ...string) *parts {
 	t.Helper()
 	p := &parts{t: t, dir: pgtest.Dir(t), address: freeAddress(t)}
-	p.watched = pgtest.Private(t, major)
+	p.watched = pgtest.Private(t, major, settings...)
 	p.store = pgtest.Private(t, pgtest.StoreMajor(t), "fsync=on") // a store without fsync is refused
 	pgtest.Exec(t, p.store.URL("postgres"), "CREATE DATABASE metrics")
 	pgtest.Exec(t, p.watched.URL("postgres"), "CREATE EXTENSION pg_stat_statements",
 		"CREATE ROLE pganalytics LOGIN CONNECTION LIMIT 10", "GRANT pg_monitor TO pganalytics")
 	p.client = &client{t: t, base: "http://" + p.address}
+	p.config = filepath.Join(p.dir, "collector.toml")
+	return p
+}
+
+// startParts starts a backend and a collector that reads every second; extra is TOML
+// for the collector.
+func startParts(t *testing.T, major int, extra string) *parts {
+	t.Helper()
+	p := newParts(t, major)
 	p.startBackend()
 	p.token = p.secret("api-token")
-	p.config = filepath.Join(p.dir, "collector.toml")
-	text := fmt.Sprintf(`[collector]
-name = "e2e"
-interval = 1
-data_dir = %q
-[backend]
-url = %q
-token_file = %q
-[[instances]]
-name = "watched"
-url = %q
-%s`, filepath.Join(p.dir, "collector"), p.base, filepath.Join(p.dir, "registration-token"), p.watched.URLAs("pganalytics", "postgres"), "")
-	// Sections come before the list of instances.
-	text = strings.Replace(text, "[[instances]]", extra+"\n[[instances]]", 1)
-	if err := os.WriteFile(p.config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	p.configure(p.base, 1, extra, instance{"watched", p.watched.URLAs("pganalytics", "postgres")})
 	p.startCollector()
 	return p
+}
+
+type instance struct{ name, url string }
+
+// configure writes the collector's file.
+func (p *parts) configure(backend string, interval int, extra string, instances ...instance) {
+	p.t.Helper()
+	var text strings.Builder
+	fmt.Fprintf(&text, "[collector]\nname = \"e2e\"\ninterval = %d\ndata_dir = %q\n[backend]\nurl = %q\ntoken_file = %q\n%s\n",
+		interval, filepath.Join(p.dir, "collector"), backend, filepath.Join(p.dir, "registration-token"), extra)
+	for _, i := range instances {
+		fmt.Fprintf(&text, "[[instances]]\nname = %q\nurl = %q\n", i.name, i.url)
+	}
+	if err := os.WriteFile(p.config, []byte(text.String()), 0o600); err != nil {
+		p.t.Fatal(err)
+	}
 }
 
 func (p *parts) secret(name string) string {
@@ -73,12 +82,18 @@ func (p *parts) secret(name string) string {
 
 func (p *parts) startBackend() {
 	p.t.Helper()
-	host, port, _ := strings.Cut(p.address, ":")
-	p.backend = start(p.t, []string{
+	p.backend = p.backendAt(p.address)
+	p.waitHealthy(p.backend, 30*time.Second)
+}
+
+// backendAt starts a backend on the store; any number may run at once.
+func (p *parts) backendAt(address string) *process {
+	p.t.Helper()
+	host, port, _ := strings.Cut(address, ":")
+	return start(p.t, []string{
 		"DATABASE_URL=" + p.store.URL("metrics"), "TIMESCALE_URL=" + p.store.URL("metrics"), "LISTEN=" + host, "PORT=" + port,
 		"PGANALYTICS_API_TOKEN_FILE=" + filepath.Join(p.dir, "api-token"), "PGANALYTICS_REGISTRATION_TOKEN_FILE=" + filepath.Join(p.dir, "registration-token"),
 	}, "backend")
-	p.waitHealthy(p.backend, 30*time.Second)
 }
 
 func (p *parts) startCollector() {

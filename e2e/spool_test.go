@@ -19,24 +19,19 @@ import (
 // of the oldest ticks is lost and said to be; the totals are exact (I2).
 func TestFullSpool(t *testing.T) {
 	const watchers = 12 // names on one server, so that the spool fills fast
-	var more strings.Builder
-	p := startParts(t, 16, "[spool]\nmax_size = \"2MB\"\n[postgresql]\nquery_stats_limit = 1000\n")
-	p.collector.kill()
-	text, err := os.ReadFile(p.config)
-	if err != nil {
-		t.Fatal(err)
+	p := newParts(t, 16)
+	p.startBackend()
+	p.token = p.secret("api-token")
+	var instances []instance
+	for i := range watchers {
+		instances = append(instances, instance{"watched-" + strconv.Itoa(i), p.watched.URLAs("pganalytics", "postgres")})
 	}
-	for i := 1; i < watchers; i++ {
-		fmt.Fprintf(&more, "\n[[instances]]\nname = \"watched-%d\"\nurl = %q\n", i, p.watched.URLAs("pganalytics", "postgres"))
-	}
-	if err := os.WriteFile(p.config, append(text, more.String()...), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	p.configure(p.base, 1, "[spool]\nmax_size = \"2MB\"\n[postgresql]\nquery_stats_limit = 1000\n", instances...)
 	pgtest.Exec(t, p.watched.URL("postgres"), "ALTER ROLE pganalytics CONNECTION LIMIT 90", "CREATE ROLE shop LOGIN")
 	p.startCollector()
-	ids := []string{p.instance("watched")}
-	for i := 1; i < watchers; i++ {
-		ids = append(ids, p.instance("watched-"+strconv.Itoa(i)))
+	var ids []string
+	for _, i := range instances {
+		ids = append(ids, p.instance(i.name))
 	}
 	eventually(t, 30*time.Second, func() string {
 		if n := p.sql(`SELECT count(DISTINCT instance_id) FROM statements_raw`); n < watchers {
