@@ -15,7 +15,7 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
-    license: true,
+    license: { fileName: "licenses.md" },
   },
   server: {
     proxy: { "/api": process.env["PGA_TEST_URL"] ?? "http://127.0.0.1:8080" },

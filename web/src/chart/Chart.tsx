@@ -146,7 +146,7 @@ export function Chart(props: Props) {
             onKeyDown={step}
           />
           {props.note !== undefined && <div className={styles["empty"]}><span>{props.note}</span></div>}
-          {width > 0 && props.markLabels !== false && marks.map((mark, i) => <MarkText key={`${mark.at} ${mark.label}`} mark={mark} next={marks[i + 1]} grid={grid} width={width} />)}
+          {width > 0 && props.markLabels !== false && marks.map((mark, i) => <MarkText key={`${mark.at} ${mark.label}`} mark={mark} next={marks[i + 1]} previous={marks[i - 1]} grid={grid} width={width} />)}
           {hover !== null && pinned === null && hovered !== null && hovered.kind !== "bridged" && (
             <GapTip gap={hovered} zone={zone} left={hover.left} width={width} pinned={false} onClose={() => undefined} />
           )}
@@ -171,13 +171,14 @@ export function Chart(props: Props) {
   );
 }
 
-function MarkText({ mark, next, grid, width }: { mark: Mark; next: Mark | undefined; grid: Grid; width: number }) {
-  const scale = (width - 54) / (grid.to - grid.from);
-  const left = 44 + (mark.at - grid.from) * scale;
-  const room = (next === undefined ? width : 44 + (next.at - grid.from) * scale) - left - 6;
+function MarkText({ mark, next, previous, grid, width }: { mark: Mark; next: Mark | undefined; previous: Mark | undefined; grid: Grid; width: number }) {
+  const place = (at: number) => 44 + ((at - grid.from) / (grid.to - grid.from)) * (width - 54);
+  const left = place(mark.at);
   if (left < 44 || left > width) return null;
-  // At the right edge the words stand on the other side of the diamond.
-  if (next === undefined && room < 90 && left > 200) return <span className={styles["markText"]} style={{ right: width - left + 8, maxWidth: 180 }} title={mark.label}>{mark.label}</span>;
+  // At the right edge the words stand on the other side of the diamond, if they have room there.
+  const flips = (at: number, before: Mark | undefined) => width - place(at) < 90 && place(at) - (before === undefined ? 44 : place(before.at)) > 200;
+  if (next === undefined && flips(mark.at, previous)) return <span className={styles["markText"]} style={{ right: width - left + 8, maxWidth: 180 }} title={mark.label}>{mark.label}</span>;
+  const room = (next === undefined ? width : place(next.at) - (flips(next.at, mark) ? 190 : 0)) - left - 6;
   if (room < 40) return null;
   return <span className={styles["markText"]} style={{ left, maxWidth: room }} title={mark.label}>{mark.label}</span>;
 }

@@ -35,7 +35,7 @@ export default function Help({ onClose }: { onClose: () => void }) {
         }}
       />
       <p className="dim" style={{ marginTop: 16 }}>
-        Every number here is also at <a href="/api/v1/openapi.json">the API</a>. A dash is a value that nobody measured; 0 is a zero.
+        Every number here is also at <a href="/api/v1/openapi.json">the API</a>. A dash is a value that nobody measured; 0 is a zero. <a href="/licenses.md">Licences</a> of what this page is built with.
       </p>
     </Modal>
   );
