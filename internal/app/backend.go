@@ -155,3 +155,19 @@ func (b *backend) signInLink() string { return b.SignInToken().Reveal() }
 func (b *backend) client() *http.Client {
 	return &http.Client{Transport: inProcess{b.Handler()}, Timeout: 60 * time.Second}
 }
+
+// waitReady waits until the store is prepared, so that what follows does not begin
+// with refusals; a store that needs longer gets it while the collector spools.
+func (b *backend) waitReady(ctx context.Context) error {
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+		if b.Ready() {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	return nil
+}

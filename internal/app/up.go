@@ -155,6 +155,10 @@ func (c *upCommand) start(stages *stages, con *console, cfg agent.Config, listen
 		return err
 	}
 	base := "http://" + browsable(listener.Addr())
+	if err := back.waitReady(stages.context()); err != nil {
+		end("", err)
+		return err
+	}
 	end("listening on "+listener.Addr().String(), nil)
 	if err := os.WriteFile(filepath.Join(c.DataDir, addressFile), []byte(base+"\n"), 0o600); err != nil {
 		return fmt.Errorf("write the address file: %w", err)

@@ -52,6 +52,9 @@ func (b *Backend) Migrate(ctx context.Context) error {
 	return series.Reconcile(ctx, b.metrics, catalog.All())
 }
 
+// Ready says whether the store has been prepared.
+func (b *Backend) Ready() bool { return b.state.Load() != nil }
+
 // prepare makes the store ready.
 func (b *Backend) prepare(ctx context.Context) (*state, error) {
 	ctx, cancel := context.WithTimeout(ctx, prepareLimit)

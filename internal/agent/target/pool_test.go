@@ -131,7 +131,7 @@ func TestOneRoundTripPerRound(t *testing.T) {
 func ours(t testing.TB, s *pgtest.Cluster) (n int, byDatabase map[string]int) {
 	t.Helper()
 	conn := pgtest.Connect(t, s.URL("postgres"))
-	rows, err := conn.Query(context.Background(), "SELECT datname, count(*) FROM pg_stat_activity WHERE application_name = 'pganalytics' GROUP BY 1")
+	rows, err := conn.Query(context.Background(), "SELECT coalesce(datname, ''), count(*) FROM pg_stat_activity WHERE application_name = 'pganalytics' GROUP BY 1")
 	if err != nil {
 		t.Fatal(err)
 	}

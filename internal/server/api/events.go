@@ -142,7 +142,7 @@ func (e *eventReader) run(r ledger.Run) {
 		detail = ": " + r.Detail
 	}
 	if r.Outcome == "failed" && r.Reason == "connect" {
-		e.add(r.Instance, r.First, r.Last, EventKindDown, fmt.Sprintf("%d ticks of %s without data; counters go on from the next reading", r.Ticks, strings.Join(r.Families, ", ")),
+		e.add(r.Instance, r.First, r.Last, EventKindDown, fmt.Sprintf("%s of %s without data; counters go on from the next reading", tickCount(r.Ticks), strings.Join(r.Families, ", ")),
 			"no connection%s", detail)
 		return
 	}
@@ -150,7 +150,7 @@ func (e *eventReader) run(r ledger.Run) {
 	if r.Outcome == "dropped" {
 		effect = "rows are lost, sums of counters are kept"
 	}
-	e.add(r.Instance, r.First, r.Last, EventKindGap, effect, "%s (%s): %d ticks of %s%s", r.Outcome, r.Reason, r.Ticks, strings.Join(r.Families, ", "), detail)
+	e.add(r.Instance, r.First, r.Last, EventKindGap, effect, "%s (%s): %s of %s%s", r.Outcome, r.Reason, tickCount(r.Ticks), strings.Join(r.Families, ", "), detail)
 }
 
 func (e *eventReader) unobserved(u series.Unobserved) {
@@ -168,4 +168,12 @@ func (e *eventReader) unobserved(u series.Unobserved) {
 		what += ": " + u.Detail
 	}
 	e.add(u.Instance, u.Since, u.Until, EventKindUnobserved, "what the server forgot is beside the totals, not in them", "%s: %s", u.Reason, what)
+}
+
+// tickCount is "1 tick" or "N ticks".
+func tickCount(n int64) string {
+	if n == 1 {
+		return "1 tick"
+	}
+	return fmt.Sprintf("%d ticks", n)
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -230,6 +231,9 @@ func (v *view) instance(w *fleet.Watched) Instance {
 func (v *view) why(state ledger.State, c *ledger.Contact, w *fleet.Watched) string {
 	switch {
 	case state == ledger.Down && c.Detail != "":
+		if strings.HasPrefix(c.Detail, c.Reason) { // "connect to database …" says it already
+			return c.Detail
+		}
 		return c.Reason + ": " + c.Detail
 	case state == ledger.Down:
 		return c.Reason
