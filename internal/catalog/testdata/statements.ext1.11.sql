@@ -32,5 +32,5 @@ SELECT (dbid)::pg_catalog.int8 AS "dbid",
   NULL::pg_catalog.int8 AS "parallel_workers_to_launch",
   NULL::pg_catalog.int8 AS "parallel_workers_launched"
 FROM "ext".pg_stat_statements(false);
-SELECT stats_reset::pg_catalog.timestamptz, dealloc::pg_catalog.int8 FROM "ext".pg_stat_statements_info;
+SELECT stats_reset::pg_catalog.timestamptz, dealloc::pg_catalog.int8 FROM "ext".pg_stat_statements_info();
 -- NULL here: wal_buffers_full, parallel_workers_to_launch, parallel_workers_launched

@@ -269,7 +269,7 @@ func TestEvents(t *testing.T) {
 	}
 	at := func(i int) int64 { return tk[i] / 1_000_000 }
 	want := []string{
-		fmt.Sprintf("%d - db1:5432 gap skipped (overrun): 1 ticks of wal", at(6)),
+		fmt.Sprintf("%d - db1:5432 gap skipped (overrun): 1 tick of wal", at(6)),
 		fmt.Sprintf("%d - db1:5432 restart restarted", at(4)),
 		fmt.Sprintf("%d %d db1:5432 down no connection: refused", at(2), at(3)),
 		fmt.Sprintf("%d - db1:5432 setting work_mem: 512 -> 1024 (8kB)", at(1)),

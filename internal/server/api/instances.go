@@ -231,7 +231,7 @@ func (v *view) instance(w *fleet.Watched) Instance {
 func (v *view) why(state ledger.State, c *ledger.Contact, w *fleet.Watched) string {
 	switch {
 	case state == ledger.Down && c.Detail != "":
-		if strings.HasPrefix(c.Detail, c.Reason) { // "connect to database …" says it already
+		if strings.HasPrefix(c.Detail, c.Reason+" ") { // "connect to database …" says it already
 			return c.Detail
 		}
 		return c.Reason + ": " + c.Detail
