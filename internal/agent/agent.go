@@ -32,6 +32,8 @@ const (
 	endTargets = time.Second
 )
 
+const maxWindow = 50 * time.Millisecond
+
 // New instances begin one after another, so that a thousand are not contacted at
 // the same moment.
 const (
@@ -53,6 +55,8 @@ type Agent struct {
 	byName    map[string]*instance
 	journal   *journal
 	began     host.Process
+	own       host.Sampler
+	window    time.Duration // in which batches gather for a write
 
 	closing sync.Once
 
@@ -79,6 +83,7 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 		deps.Client = &http.Client{}
 	}
 	a := &Agent{cfg: cfg, deps: deps, log: deps.Log, started: time.Now(), workers: newWorkers(cfg.Threading.ThreadPoolSize), byName: map[string]*instance{}}
+	a.window = min(maxWindow, cfg.interval()/20)
 	for _, in := range cfg.Instances {
 		i, err := newInstance(&a.cfg, in, a.log)
 		if err != nil {
@@ -120,7 +125,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if found.Damaged > 0 || len(found.Lost) > 0 || found.QuarantinedBytes > 0 {
 		a.log.WarnContext(ctx, "spool was damaged", "batches", found.Damaged, "lost", len(found.Lost), "bytes", found.QuarantinedBytes)
 	}
-	a.began, err = host.Self()
+	a.began, err = a.own.Self()
 	if err != nil {
 		a.log.WarnContext(ctx, "own use not known", "err", err)
 	}

@@ -24,7 +24,7 @@ func (r *reading) ownFamily(l *line) {
 	}
 	a, in := r.a, r.ln.in
 	f := catalog.Lookup(l.Family)
-	p, err := host.Self()
+	p, err := a.own.Self()
 	if err != nil {
 		r.d.fail(l, "failed", err)
 		return

@@ -38,7 +38,7 @@ type Cycle struct {
 }
 
 // round notes the end of a round; now is when its batch was in the spool.
-func (c *cycle) round(in *instance, ln *lane, tick, now int64, took time.Duration, answered bool, w *instanceWork) {
+func (c *cycle) round(in *instance, tick, now int64, took time.Duration, answered bool, w *instanceWork) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.rounds++

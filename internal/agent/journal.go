@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -70,10 +69,25 @@ func (j *journal) frameID(id spool.ID) frame.ID {
 	return frame.ID{Collector: j.collector, Epoch: id.Epoch, Seq: id.Seq}
 }
 
+// scratch is memory for what is appended, used again: the spool lets go of it when
+// Append returns.
+type scratch struct{ raw, gap, bases []byte }
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+const maxScratch = 1 << 20 // one giant batch must not hold memory for ever
+
+func (s *scratch) free() {
+	if cap(s.raw) > maxScratch || cap(s.gap) > maxScratch || cap(s.bases) > maxScratch {
+		return
+	}
+	scratches.Put(s)
+}
+
 // append makes a batch and its baselines durable. The batch's ids are filled in.
-// generation is the one that its baselines belong to.
-func (j *journal) append(ctx context.Context, generation uint64, b *frame.Batch, baselines []spool.Baseline) error {
-	gap := packGap(frame.AppendGap(nil, frame.NewGap(b)))
+// generation is the one that its baselines belong to. s may hold the baselines.
+func (j *journal) append(ctx context.Context, generation uint64, b *frame.Batch, baselines []spool.Baseline, s *scratch) error {
+	s.gap = frame.AppendGap(s.gap[:0], frame.NewGap(b))
 	_, err := j.spool.Append(ctx, func(id, prev spool.ID) (spool.Record, error) {
 		j.mu.Lock()
 		defer j.mu.Unlock()
@@ -81,8 +95,10 @@ func (j *journal) append(ctx context.Context, generation uint64, b *frame.Batch,
 			return spool.Record{}, errStale
 		}
 		b.ID, b.Prev = j.frameID(id), j.frameID(prev)
-		e := frame.NewEnvelope(b)
-		return spool.Record{Kind: spool.Batch, Tick: e.Tick, CRC: e.CRC, RawLen: e.RawLen, Data: e.Data, Gap: gap, Baselines: baselines}, nil
+		s.raw = frame.AppendBatch(s.raw[:0], b)
+		return spool.Record{
+			Kind: spool.Batch, Tick: b.Tick, CRC: frame.Checksum(s.raw), RawLen: len(s.raw), Data: frame.Compress(s.raw), Gap: s.gap, Baselines: baselines,
+		}, nil
 	})
 	return err
 }
@@ -146,7 +162,7 @@ func (q queue) Pending(ctx context.Context, limit, bytes int, skip func(frame.ID
 		}
 		if it.Kind == spool.Gap {
 			e.Kind, e.Reason = frame.KindGap, it.Reason
-			unpackGap(it.Gap, e)
+			fillGap(e, it.Gap)
 		}
 		out = append(out, e)
 	}
@@ -187,38 +203,30 @@ func (q queue) Made(epoch, seq uint64) bool { return q.j.spool.Made(spool.ID{Epo
 
 var _ ship.Queue = queue{}
 
-// packGap is a gap as the spool keeps it: length and checksum of the raw bytes, then
-// the bytes compressed, so that it can travel as it is.
-func packGap(raw []byte) []byte {
-	out := binary.AppendUvarint(nil, uint64(len(raw)))
-	out = binary.LittleEndian.AppendUint32(out, frame.Checksum(raw))
-	return append(out, frame.Compress(raw)...)
-}
-
 // emptyGap stands for a batch of which nothing could be read.
-var emptyGap = sync.OnceValue(func() []byte { return packGap(frame.AppendGap(nil, &frame.Gap{})) })
+var emptyGap = sync.OnceValue(func() []byte { return frame.AppendGap(nil, &frame.Gap{}) })
 
-// unpackGap fills in the envelope; sums that are lost make an empty gap.
-func unpackGap(packed []byte, e *frame.Envelope) {
-	n, k := binary.Uvarint(packed)
-	if k <= 0 || len(packed) < k+4 || n > frame.MaxRaw {
-		packed = emptyGap()
-		n, k = binary.Uvarint(packed)
+// fillGap makes an envelope carry a gap. The spool keeps gaps as they are, since few
+// are ever sent; sums that are lost make an empty one.
+func fillGap(e *frame.Envelope, raw []byte) {
+	if len(raw) == 0 {
+		raw = emptyGap()
 	}
-	e.RawLen, e.CRC, e.Data = int(n), binary.LittleEndian.Uint32(packed[k:]), packed[k+4:]
+	e.RawLen, e.CRC, e.Data = len(raw), frame.Checksum(raw), frame.Compress(raw)
 }
 
 // mergeGaps is spool.Options.Merge.
-func mergeGaps(packed [][]byte) ([]byte, error) {
-	gaps := make([]*frame.Gap, 0, len(packed))
-	for _, p := range packed {
-		var e frame.Envelope
-		unpackGap(p, &e)
-		g, err := e.Gap()
+func mergeGaps(raw [][]byte) ([]byte, error) {
+	gaps := make([]*frame.Gap, 0, len(raw))
+	for _, r := range raw {
+		if len(r) == 0 {
+			continue
+		}
+		g, err := frame.DecodeGap(r)
 		if err != nil {
 			return nil, err
 		}
 		gaps = append(gaps, g)
 	}
-	return packGap(frame.AppendGap(nil, frame.MergeGaps(gaps...))), nil
+	return frame.AppendGap(nil, frame.MergeGaps(gaps...)), nil
 }

@@ -22,6 +22,8 @@ const (
 	// fullEvery: a key's every 16th record in the spool holds its whole baseline.
 	fullEvery = 16
 	maxDetail = 300
+	// maxDrafts bounds the batches of one job that are on their way into the spool.
+	maxDrafts = 8
 )
 
 // draft is a batch in the making, with what is to be done when it is safe.
@@ -38,6 +40,12 @@ type draft struct {
 	asked   []int64           // texts of these are in the batch
 	kept    bool              // the instance's identity is in the record
 	work    instanceWork      // statements' part
+	// On its way into the spool.
+	done    chan error
+	spooled int64 // when it was there, microseconds since the Unix epoch
+	// Of the round.
+	read, answered bool
+	took           time.Duration
 }
 
 // counted is a new baseline; whole: the spool gets all of it, not a patch.
@@ -80,14 +88,24 @@ func (a *Agent) job(ctx context.Context, ln *lane, tick int64, due []*line) {
 			d.fail(l, target.ReasonOf(failure), failure)
 		}
 		a.spool(ctx, d)
+		a.conclude(ctx, d)
 		return
 	}
+	var drafts []*draft
 	for i, via := range vias(due, debts, home) {
 		mine := slices.DeleteFunc(slices.Clone(due), func(l *line) bool { return l.Via != via })
 		owes := slices.DeleteFunc(slices.Clone(debts), func(o owed) bool { return o.line.Via != via })
-		if !a.round(ctx, ln, tick, via, mine, owes, i == 0) {
-			return
+		d := a.round(ctx, ln, tick, via, mine, owes, i == 0)
+		if d == nil {
+			break // the collector ends
 		}
+		if drafts = append(drafts, d); len(drafts) > maxDrafts {
+			a.conclude(ctx, drafts[0])
+			drafts = drafts[1:]
+		}
+	}
+	for _, d := range drafts {
+		a.conclude(ctx, d)
 	}
 	in.mu.Lock()
 	again := in.due || time.Since(in.contacted) > contactEvery && ln.name == catalog.Slow
@@ -222,9 +240,9 @@ func clip(s string) string {
 	return s[:n] + "…"
 }
 
-// round reads what is due in one database and puts the batch into the spool. It
-// reports false when the job has to end: the collector does.
-func (a *Agent) round(ctx context.Context, ln *lane, tick int64, via string, due []*line, debts []owed, first bool) bool {
+// round reads what is due in one database and sends the batch on its way into the
+// spool. nil: the collector ends, nothing was sent.
+func (a *Agent) round(ctx context.Context, ln *lane, tick int64, via string, due []*line, debts []owed, first bool) *draft {
 	in := ln.in
 	d := a.draft(ln, tick, via, due, debts, first)
 	var plans []target.Plan
@@ -249,31 +267,31 @@ func (a *Agent) round(ctx context.Context, ln *lane, tick int64, via string, due
 	in.mu.Unlock()
 	if len(plans) == 0 && own == nil && text == nil {
 		a.spool(ctx, d)
-		return ctx.Err() == nil
+		return d
 	}
 	k, err := a.workers.enter(ctx, ln.name, !in.target.Warm(via))
 	if err != nil {
-		return false
+		return nil
 	}
 	begun := time.Now()
 	r := &reading{a: a, d: d, ln: ln, via: via}
-	defer func() { target.Release(r.used) }()
 	r.read(ctx, plans, lines)
 	if text != nil {
 		r.readTexts(ctx, text)
 	}
-	if ctx.Err() != nil {
-		k.leave()
-		return false
+	if ctx.Err() == nil {
+		r.note(ctx, time.Since(begun))
+		if own != nil {
+			r.ownFamily(own)
+		}
 	}
-	r.note(ctx, time.Since(begun))
-	if own != nil {
-		r.ownFamily(own)
+	target.Release(r.used) // what was counted holds none of it
+	d.read, d.answered, d.took = true, r.answered, k.leave()
+	if ctx.Err() != nil {
+		return nil
 	}
 	a.spool(ctx, d)
-	took := k.leave()
-	a.cycle.round(in, ln, tick, a.micros(), took, r.answered, &d.work)
-	return ctx.Err() == nil
+	return d
 }
 
 // reading is the reading part of a round.
@@ -447,26 +465,57 @@ func (r *reading) note(ctx context.Context, took time.Duration) {
 	}
 }
 
-// spool puts the batch into the spool; only then do its baselines count and are its
-// ticks accounted for. A failure keeps the ticks owed, and the old baselines, so
-// that the next deltas span both.
+// spool puts drafts into the spool, in the background: see conclude.
 func (a *Agent) spool(ctx context.Context, d *draft) {
-	ln, in := d.ln, d.ln.in
+	d.done = make(chan error, 1)
+	generation := d.ln.generation
+	go func() {
+		// Batches of one moment share a write: what a round leaves need not be durable
+		// at once, and each fdatasync costs.
+		pause(ctx, a.window)
+		d.done <- a.put(ctx, d, generation)
+	}()
+}
+
+// pause sleeps to the end of the window that is open now.
+func pause(ctx context.Context, window time.Duration) {
+	now := time.Now()
+	timer := time.NewTimer(now.Truncate(window).Add(window).Sub(now))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+func (a *Agent) put(ctx context.Context, d *draft, generation uint64) error {
+	in := d.ln.in
+	s := scratches.Get().(*scratch)
+	defer s.free()
 	in.mu.Lock()
-	baselines := d.baselines()
+	baselines := d.baselines(s)
 	in.mu.Unlock()
-	err := a.journal.append(ctx, ln.generation, &d.batch, baselines)
+	err := a.journal.append(ctx, generation, &d.batch, baselines, s)
 	if errors.Is(err, spool.ErrNoBaseline) {
 		for _, c := range d.counted {
 			c.whole = true
 		}
 		in.mu.Lock()
-		baselines = d.baselines()
+		baselines = d.baselines(s)
 		in.mu.Unlock()
-		err = a.journal.append(ctx, ln.generation, &d.batch, baselines)
+		err = a.journal.append(ctx, generation, &d.batch, baselines, s)
 	}
+	d.spooled = a.micros()
+	return err
+}
+
+// conclude waits for a draft that is on its way into the spool; only then do its
+// baselines count and are its ticks accounted for. A failure keeps the ticks owed,
+// and the old baselines, so that the next deltas span both.
+func (a *Agent) conclude(ctx context.Context, d *draft) {
+	ln, in := d.ln, d.ln.in
+	err := <-d.done
 	in.mu.Lock()
-	defer in.mu.Unlock()
 	if err != nil {
 		reason := "spool_failed"
 		if errors.Is(err, spool.ErrFull) || errors.Is(err, spool.ErrNoSpace) {
@@ -479,9 +528,13 @@ func (a *Agent) spool(ctx context.Context, d *draft) {
 			ln.refused = time.Now()
 			in.log.WarnContext(ctx, "batch not spooled, the next one covers its time", "reason", reason, "err", err)
 		}
-		return
+	} else {
+		d.settle()
 	}
-	d.settle()
+	in.mu.Unlock()
+	if d.read {
+		a.cycle.round(in, d.tick, d.spooled, d.took, d.answered, &d.work)
+	}
 }
 
 // settle makes the draft's consequences count. mu is held.

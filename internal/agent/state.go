@@ -30,21 +30,30 @@ func persistent(f *catalog.Family) bool {
 	return f.Reader == "" && (f.Shape == catalog.State || f.Shape == catalog.Sample && !f.Full)
 }
 
-// baselines are what the spool keeps with the batch. in.mu is held.
-func (d *draft) baselines() []spool.Baseline {
+// baselines are what the spool keeps with the batch, their bytes in s. in.mu is
+// held.
+func (d *draft) baselines(s *scratch) []spool.Baseline {
 	ln, in := d.ln, d.ln.in
 	var out []spool.Baseline
+	s.bases = s.bases[:0]
 	for id, c := range d.counted {
 		if f := catalog.Lookup(id.family); !persistent(f) {
 			continue
 		}
-		b := spool.Baseline{Key: stateKey(in.name, id.database, id.family), Full: c.whole}
+		from := len(s.bases)
 		if c.whole {
-			b.Data = c.AppendFull(nil)
+			s.bases = c.AppendFull(s.bases)
 		} else {
-			b.Data = c.AppendPatch(nil)
+			s.bases = c.AppendPatch(s.bases)
 		}
-		out = append(out, b)
+		// The bytes may still move: see below.
+		out = append(out, spool.Baseline{Key: stateKey(in.name, id.database, id.family), Full: c.whole, Data: s.bases[from:len(s.bases)]})
+	}
+	at := 0
+	for i := range out { // in one piece now
+		n := len(out[i].Data)
+		out[i].Data = s.bases[at : at+n : at+n]
+		at += n
 	}
 	// The lines of every database whose ticks or schedules are in the batch.
 	touched := map[*lane][]string{}
@@ -221,5 +230,5 @@ func (a *Agent) retire(ctx context.Context, name string, r *restored, now int64)
 		forget = append(forget, spool.Baseline{Key: key, Full: true})
 	}
 	_, generation := a.journal.identity()
-	return a.journal.append(ctx, generation, &b, forget)
+	return a.journal.append(ctx, generation, &b, forget, new(scratch))
 }

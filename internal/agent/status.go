@@ -90,7 +90,7 @@ func (a *Agent) Status() Status {
 	if shipper != nil {
 		s.Ship = shipper.Status()
 	}
-	s.Process, _ = host.Self() // zero where it can't be known
+	s.Process, _ = a.own.Self() // zero where it can't be known
 	for _, in := range a.instances {
 		in.mu.Lock()
 		s.Instances = append(s.Instances, InstanceStatus{
