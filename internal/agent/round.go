@@ -95,6 +95,12 @@ func (a *Agent) job(ctx context.Context, ln *lane, tick int64, due []*line) {
 	for i, via := range vias(due, debts, home) {
 		mine := slices.DeleteFunc(slices.Clone(due), func(l *line) bool { return l.Via != via })
 		owes := slices.DeleteFunc(slices.Clone(debts), func(o owed) bool { return o.line.Via != via })
+		if touch(drafts, ln, mine, owes) {
+			for _, d := range drafts {
+				a.conclude(ctx, d)
+			}
+			drafts = nil
+		}
 		d := a.round(ctx, ln, tick, via, mine, owes, i == 0)
 		if d == nil {
 			break // the collector ends
@@ -113,6 +119,25 @@ func (a *Agent) job(ctx context.Context, ln *lane, tick int64, due []*line) {
 	if again && ctx.Err() == nil {
 		_ = a.contact(ctx, ln) // said there; the next round tells what it means
 	}
+}
+
+// touch says that drafts on their way keep lines of a database that the next one
+// keeps too: then these must be safe first, since each says how far all are.
+func touch(drafts []*draft, ln *lane, due []*line, debts []owed) bool {
+	for _, d := range drafts {
+		mine := d.touched()[ln]
+		for _, l := range due {
+			if slices.Contains(mine, l.Database) {
+				return true
+			}
+		}
+		for _, o := range debts {
+			if slices.Contains(mine, o.line.Database) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // contact finds out what can be read, one lane at a time; the other one takes its
@@ -568,9 +593,11 @@ func (d *draft) settle() {
 	}
 	for _, l := range d.due {
 		l.Done = max(l.Done, d.tick)
+		l.trim()
 	}
 	for _, o := range d.debts {
 		o.line.Done = max(o.line.Done, o.Last)
+		o.line.trim()
 		ln.owed = slices.DeleteFunc(ln.owed, func(x owed) bool { return x.line == o.line && x.First == o.First && x.N <= o.N })
 	}
 	for _, other := range in.lanes() {

@@ -55,21 +55,9 @@ func (d *draft) baselines(s *scratch) []spool.Baseline {
 		out[i].Data = s.bases[at : at+n : at+n]
 		at += n
 	}
-	// The lines of every database whose ticks or schedules are in the batch.
-	touched := map[*lane][]string{}
-	for _, l := range d.due {
-		touched[ln] = append(touched[ln], l.Database)
-	}
-	for _, o := range d.debts {
-		touched[ln] = append(touched[ln], o.line.Database)
-	}
-	for _, r := range d.rows {
-		other := in.lane(r.Lane)
-		touched[other] = append(touched[other], r.Database)
-	}
+	touched := d.touched()
 	for other, databases := range touched {
-		slices.Sort(databases)
-		for _, database := range slices.Compact(databases) {
+		for _, database := range databases {
 			out = append(out, d.lines(other, database))
 		}
 	}
@@ -87,6 +75,27 @@ func (d *draft) baselines(s *scratch) []spool.Baseline {
 	return out
 }
 
+// touched are the databases whose lines are kept with the batch: those of its ticks
+// and schedules.
+func (d *draft) touched() map[*lane][]string {
+	out := map[*lane][]string{}
+	add := func(ln *lane, database string) {
+		if !slices.Contains(out[ln], database) {
+			out[ln] = append(out[ln], database)
+		}
+	}
+	for _, l := range d.due {
+		add(d.ln, l.Database)
+	}
+	for _, o := range d.debts {
+		add(d.ln, o.line.Database)
+	}
+	for _, r := range d.rows {
+		add(d.ln.in.lane(r.Lane), r.Database)
+	}
+	return out
+}
+
 // lines are the lane's lines in one database, as they will be when the batch is
 // safe. in.mu is held.
 func (d *draft) lines(ln *lane, database string) spool.Baseline {
@@ -96,6 +105,17 @@ func (d *draft) lines(ln *lane, database string) spool.Baseline {
 			continue
 		}
 		c := *l
+		c.Segments = nil
+		for _, s := range l.Segments { // not what is not announced yet
+			if s.told || slices.ContainsFunc(d.rows, func(r frame.Schedule) bool {
+				return r.Family == l.Family && r.Database == l.Database && r.From == s.From
+			}) {
+				c.Segments = append(c.Segments, s)
+			}
+		}
+		if len(c.Segments) == 0 {
+			continue
+		}
 		if ln == d.ln {
 			if slices.Contains(d.due, l) {
 				c.Done = max(c.Done, d.tick)

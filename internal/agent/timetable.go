@@ -164,9 +164,10 @@ func (l *line) take(t int64) (due bool, missed []run) {
 	return due, missed
 }
 
-// trim forgets announced segments that have no tick left.
+// trim forgets announced segments whose ticks are all accounted for: a restart goes
+// on from Done, not from Last.
 func (l *line) trim() {
-	for len(l.Segments) > 1 && l.Segments[0].told && l.endOf(0) <= l.Last {
+	for len(l.Segments) > 1 && l.Segments[0].told && l.endOf(0) <= l.Done {
 		l.Segments = slices.Delete(l.Segments, 0, 1)
 	}
 }

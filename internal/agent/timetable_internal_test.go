@@ -65,8 +65,15 @@ func TestEveryPlannedTickLeavesOnce(t *testing.T) {
 			case 2: // it is new again
 				l.add(fresh(l.floor(now)+1, rapid.SampledFrom(everies).Draw(t, "every"), offset)...)
 				announce()
-			case 3: // the process restarts
-				l.Done = l.Last
+			case 3: // the process restarts: what left since Done leaves again
+				if rapid.Bool().Draw(t, "all is safe") {
+					l.Done = l.Last
+				}
+				for tick := range left {
+					if tick > l.Done {
+						delete(left, tick)
+					}
+				}
 				lines, err := decodeLines(appendLines(nil, table.lines))
 				if err != nil {
 					t.Fatal(err)
@@ -80,6 +87,10 @@ func TestEveryPlannedTickLeavesOnce(t *testing.T) {
 			}
 			if next, ok := table.next(); ok && rapid.Bool().Draw(t, "on time") {
 				now = max(now, next)
+			}
+			if rapid.Bool().Draw(t, "safe") {
+				l.Done = l.Last
+				l.trim()
 			}
 			tick, ok := table.newest(now)
 			if !ok {
