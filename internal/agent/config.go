@@ -341,6 +341,17 @@ func (c *Config) every(f *catalog.Family) time.Duration {
 	return (f.Every + interval - 1) / interval * interval
 }
 
+// base is the shortest time between two ticks of a lane, in microseconds.
+func (c *Config) base(lane catalog.Lane) int64 {
+	base := never
+	for _, f := range catalog.All() {
+		if f.Lane == lane && c.enabled(f.Name) {
+			base = min(base, c.every(f).Microseconds())
+		}
+	}
+	return base
+}
+
 func familyNames() string {
 	var names []string
 	for _, f := range catalog.All() {

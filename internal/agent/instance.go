@@ -185,7 +185,7 @@ func (in *instance) begin(cfg *Config, now int64, delay time.Duration, restored 
 	if in.fast.table.find("", f.Name) == nil && cfg.enabled(f.Name) {
 		now += delay.Microseconds()
 		in.fast.table.lines = append(in.fast.table.lines, &line{
-			Family: f.Name, Segments: fresh(now, cfg.every(f).Microseconds(), in.offset), Last: now - 1, Done: now - 1,
+			Family: f.Name, Segments: fresh(now, cfg.every(f).Microseconds(), cfg.base(f.Lane), in.offset), Last: now - 1, Done: now - 1,
 		})
 	}
 }
@@ -218,8 +218,12 @@ func (in *instance) reconcile(cfg *Config, facts *target.Facts, now int64) (chan
 		}
 	}
 	clear(in.plans)
-	// All that is new begins at one tick, so that it goes in one round.
+	// All that is new begins at one tick, so that it goes in one round; with what is
+	// due soon, as that would else come due while it is read.
 	at := now
+	if next, ok := in.slow.table.next(); ok && next > now && next-now < time.Second.Microseconds() {
+		at = next
+	}
 	for _, p := range plans {
 		if l := in.lane(p.Lane).table.find(p.Database, p.Family.Name); l != nil && (changed || !l.planned()) {
 			at = max(at, l.floor(now-1)+1)
@@ -263,7 +267,7 @@ func (in *instance) plan(cfg *Config, p *target.Plan, now, at int64, again bool)
 	case p.Reason != "":
 		l.add(segment{From: l.floor(now) + 1})
 	case isNew || !l.planned() || again && l.Family != "activity":
-		l.add(fresh(max(at, l.floor(at-1)+1), every, in.offset)...)
+		l.add(fresh(max(at, l.floor(at-1)+1), every, cfg.base(p.Lane), in.offset)...)
 	case l.every() != every || !same || again:
 		l.add(segment{From: align(l.floor(now), every, in.offset), Every: every})
 	}

@@ -81,13 +81,29 @@ const shortEvery = 5 * int64(time.Second/time.Microsecond)
 
 // fresh plans a family that is new at t: the short schedule, then the grid, not so
 // soon that the last short tick is still being read. The short schedule is cut to
-// its first tick when the grid is as fast.
-func fresh(t, every, offset int64) []segment {
-	short := segment{From: t, Until: t + shortEvery, Every: shortEvery}
+// its first tick when the grid is as fast. Beside it the lane's other families are
+// read at the ticks of base: a short tick just before or after one of these would
+// be read while they are due, or they while it is, and a tick would be lost.
+func fresh(t, every, base, offset int64) []segment {
+	second := joined(t+shortEvery, base, offset)
+	short := segment{From: t, Until: second, Every: second - t}
 	if every <= shortEvery {
-		short.Until = t
+		short.Until, short.Every = t, shortEvery
 	}
 	return []segment{short, {From: align(short.Until+min(every/2, shortEvery), every, offset), Every: every}}
+}
+
+// joined is t, or the tick of the grid that lies within a second of it.
+func joined(t, every, offset int64) int64 {
+	const close = int64(time.Second / time.Microsecond)
+	after := align(t-1, every, offset)
+	switch {
+	case after-t < close:
+		return after
+	case t-(after-every) < close:
+		return after - every
+	}
+	return t
 }
 
 // floor is the moment after which a change of the plan may begin: schedules hold

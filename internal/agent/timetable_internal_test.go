@@ -40,7 +40,7 @@ func TestEveryPlannedTickLeavesOnce(t *testing.T) {
 		offset := rapid.Int64Range(0, 5*second).Draw(t, "offset")
 		everies := []int64{second, 5 * second, 10 * second, 60 * second, 300 * second}
 		now := rapid.Int64Range(1_000*second, 2_000*second).Draw(t, "start")
-		l := &line{Family: "wal", Segments: fresh(now, rapid.SampledFrom(everies).Draw(t, "every"), offset)}
+		l := &line{Family: "wal", Segments: fresh(now, rapid.SampledFrom(everies).Draw(t, "every"), rapid.SampledFrom(everies).Draw(t, "base"), offset)}
 		table := &timetable{lines: []*line{l}}
 		var told []frame.Schedule
 		left := map[int64]int{}
@@ -63,7 +63,7 @@ func TestEveryPlannedTickLeavesOnce(t *testing.T) {
 				l.add(segment{From: l.floor(now) + 1})
 				announce()
 			case 2: // it is new again
-				l.add(fresh(l.floor(now)+1, rapid.SampledFrom(everies).Draw(t, "every"), offset)...)
+				l.add(fresh(l.floor(now)+1, rapid.SampledFrom(everies).Draw(t, "every"), rapid.SampledFrom(everies).Draw(t, "base"), offset)...)
 				announce()
 			case 3: // the process restarts: what left since Done leaves again
 				if rapid.Bool().Draw(t, "all is safe") {
@@ -136,7 +136,7 @@ func TestFreshReadsAtOnceAndFiveSecondsLater(t *testing.T) {
 		{"a second", second, []int64{1_000, 1_001, 1_002, 1_003}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			l := &line{Segments: fresh(1_000*second, c.every, 2*second)}
+			l := &line{Segments: fresh(1_000*second, c.every, c.every, 2*second)}
 			for _, want := range c.want {
 				tick, ok := l.next()
 				if !ok || tick != want*second {
@@ -148,6 +148,26 @@ func TestFreshReadsAtOnceAndFiveSecondsLater(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A rare family's second short tick is one of the fast grid beside it, or well clear
+// of it: else one of both is skipped because the other is being read.
+func TestFreshIsClearOfTheGrid(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		base := rapid.SampledFrom([]int64{second, 2 * second, 5 * second, 10 * second, 60 * second}).Draw(t, "base")
+		offset := rapid.Int64Range(0, min(base/4, 5*second)-1).Draw(t, "offset")
+		now := rapid.Int64Range(1_000*second, 2_000*second).Draw(t, "now")
+		l := &line{Segments: fresh(now, 300*second, base, offset)}
+		l.take(now)
+		tick, ok := l.next()
+		if !ok || tick < now+4*second || tick > now+6*second {
+			t.Fatalf("second tick %d µs after the first", tick-now)
+		}
+		after := align(tick-1, base, offset)
+		if apart := min(after-tick, tick-(after-base)); after != tick && apart < second {
+			t.Fatalf("%d µs from a tick of the grid", apart)
+		}
+	})
 }
 
 // Grids of multiples of an interval share their ticks, so that everything due goes
@@ -177,7 +197,7 @@ func TestGrids(t *testing.T) {
 }
 
 func TestDamagedScheduleStateIsRefused(t *testing.T) {
-	good := appendLines(nil, []*line{{Database: "shop", Family: "tables", Via: "shop", Last: 7, Segments: fresh(1, second, 0)}})
+	good := appendLines(nil, []*line{{Database: "shop", Family: "tables", Via: "shop", Last: 7, Segments: fresh(1, second, second, 0)}})
 	if _, err := decodeLines(good); err != nil {
 		t.Fatal(err)
 	}
