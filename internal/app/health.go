@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -50,7 +52,8 @@ func (c *healthCommand) Run(ctx context.Context, con *console) error {
 		return fmt.Errorf("%s answers with status %d, but not as a pgAnalytics backend", base, response.StatusCode)
 	}
 	fmt.Fprintf(con.stdout, "%s\n", health.Status)
-	for name, part := range health.Components {
+	for _, name := range slices.Sorted(maps.Keys(health.Components)) {
+		part := health.Components[name]
 		fmt.Fprintf(con.stdout, "  %-10s %s %s\n", name, part.Status, part.Detail)
 	}
 	if response.StatusCode != http.StatusOK {
