@@ -26,6 +26,7 @@ type parts struct {
 	dir       string
 	address   string
 	config    string
+	metrics   string // URL of the store's database
 }
 
 // newParts makes a private server of a major with pg_stat_statements, to be watched,
@@ -38,6 +39,7 @@ func newParts(t *testing.T, major int, settings ...string) *parts {
 	pgtest.Exec(t, p.store.URL("postgres"), "CREATE DATABASE metrics")
 	pgtest.Exec(t, p.watched.URL("postgres"), "CREATE EXTENSION pg_stat_statements",
 		"CREATE ROLE pganalytics LOGIN CONNECTION LIMIT 10", "GRANT pg_monitor TO pganalytics")
+	p.metrics = p.store.URL("metrics")
 	p.client = &client{t: t, base: "http://" + p.address}
 	p.config = filepath.Join(p.dir, "collector.toml")
 	return p
@@ -91,7 +93,7 @@ func (p *parts) backendAt(address string) *process {
 	p.t.Helper()
 	host, port, _ := strings.Cut(address, ":")
 	return start(p.t, []string{
-		"DATABASE_URL=" + p.store.URL("metrics"), "TIMESCALE_URL=" + p.store.URL("metrics"), "LISTEN=" + host, "PORT=" + port,
+		"DATABASE_URL=" + p.metrics, "TIMESCALE_URL=" + p.metrics, "LISTEN=" + host, "PORT=" + port,
 		"PGANALYTICS_API_TOKEN_FILE=" + filepath.Join(p.dir, "api-token"), "PGANALYTICS_REGISTRATION_TOKEN_FILE=" + filepath.Join(p.dir, "registration-token"),
 	}, "backend")
 }

@@ -211,28 +211,39 @@ func (c *client) waitHealthy(p *process, limit time.Duration) {
 
 // try gets a path with parameters; the reply is decoded into v.
 func (c *client) try(v any, path string, parameters ...string) (int, error) {
+	status, body, err := c.raw(path, parameters...)
+	switch {
+	case err != nil:
+		return status, err
+	case status != http.StatusOK:
+		return status, fmt.Errorf("%s: status %d: %s", path, status, body)
+	}
+	return status, json.Unmarshal(body, v)
+}
+
+// raw gets a path whatever the status.
+func (c *client) raw(path string, parameters ...string) (int, []byte, error) {
 	q := url.Values{}
 	for i := 0; i+1 < len(parameters); i += 2 {
 		q.Set(parameters[i], parameters[i+1])
 	}
-	request, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, c.base+path+"?"+q.Encode(), nil)
-	if err != nil {
-		return 0, err
+	if len(q) > 0 {
+		path += "?" + q.Encode()
 	}
-	request.Header.Set("Authorization", "Bearer "+c.token)
+	request, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, c.base+path, nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	if c.token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.token)
+	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		return response.StatusCode, err
-	}
-	if response.StatusCode != http.StatusOK {
-		return response.StatusCode, fmt.Errorf("%s: %s: %s", path, response.Status, body)
-	}
-	return response.StatusCode, json.Unmarshal(body, v)
+	return response.StatusCode, body, err
 }
 
 // health asks without a token and gives the status.
