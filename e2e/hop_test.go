@@ -18,6 +18,7 @@ import (
 // the watched server -> a row of deltas in wal_raw -> the view wal -> the series
 // of the API -> the page in a browser.
 func TestHops(t *testing.T) {
+	t.Parallel()
 	p := startParts(t, 17, "")
 	id := p.instance("watched")
 	ctx := t.Context()
@@ -116,6 +117,18 @@ func TestHops(t *testing.T) {
 	browser(t, "hop", "PGA_TEST_URL="+p.base, "PGA_TEST_TOKEN="+p.token, "PGA_TEST_INSTANCE="+id,
 		"PGA_TEST_FROM="+strconv.FormatInt(begin, 10), "PGA_TEST_TO="+strconv.FormatInt(end, 10), "PGA_TEST_WAL_BYTES="+strconv.FormatInt(all, 10),
 		"PGA_TEST_PEAK_TIME="+strconv.FormatInt(bucket, 10), "PGA_TEST_PEAK_RATE="+strconv.FormatFloat(want, 'f', -1, 64))
+
+	// What a runbook greps: a healthy run has lines of these, and none of errors.
+	for _, want := range []string{"cycle", "duration=", "pool", "connection", "queries collected", "sampling="} {
+		if !strings.Contains(p.collector.out.String(), want) {
+			t.Errorf("the collector's log has no %q", want)
+		}
+	}
+	for line := range strings.Lines(p.collector.out.String() + p.backend.out.String()) {
+		if strings.Contains(strings.ToLower(line), "error") {
+			t.Errorf("a healthy run logs %s", line)
+		}
+	}
 }
 
 // browser runs one of the UI's browser tests against a backend.

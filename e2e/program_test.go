@@ -22,7 +22,10 @@ import (
 )
 
 // binary is the program under test, built once.
-var binary string
+var (
+	binary     string
+	buildFlags []string
+)
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
@@ -33,7 +36,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		binary = filepath.Join(dir, "pganalytics")
-		build := exec.Command("go", "build", "-o", binary, "../cmd/pganalytics")
+		build := exec.Command("go", append(append([]string{"build"}, buildFlags...), "-o", binary, "../cmd/pganalytics")...)
 		build.Stderr = os.Stderr
 		if err := build.Run(); err != nil {
 			fmt.Fprintln(os.Stderr, "build the program:", err)
@@ -85,6 +88,12 @@ func start(t *testing.T, env []string, args ...string) *process {
 			t.Logf("output of %s:\n%s", strings.Join(args, " "), last(p.out.String(), 6000))
 		}
 		p.stop()
+		// Also of processes that were killed or ended in time: no race, no crash.
+		for _, sign := range []string{"WARNING: DATA RACE", "\npanic: ", "\ngoroutine ", "BUG: "} {
+			if i := strings.Index(p.out.String(), sign); i >= 0 {
+				t.Errorf("%s: %s", args[0], p.out.String()[i:min(i+3000, len(p.out.String()))])
+			}
+		}
 	})
 	return p
 }

@@ -18,6 +18,7 @@ import (
 // TestFullSpool: an outage that needs several times the spool's 2 MB. The detail
 // of the oldest ticks is lost and said to be; the totals are exact (I2).
 func TestFullSpool(t *testing.T) {
+	t.Parallel()
 	const watchers = 12 // names on one server, so that the spool fills fast
 	p := newParts(t, 16)
 	p.startBackend()

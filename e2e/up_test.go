@@ -37,6 +37,7 @@ func (u *up) waitTicks(id string, more int) {
 // TestUpLifecycle: started again on old data, after an orderly end and after
 // kill -9; one data directory has one owner; data and token stay.
 func TestUpLifecycle(t *testing.T) {
+	t.Parallel()
 	watched := pgtest.Private(t, 16)
 	u := startUp(t, nil, watched.URL("postgres"))
 	id := u.instance(watched.Name())
@@ -87,6 +88,7 @@ func TestUpLifecycle(t *testing.T) {
 // TestUpStoreKilled: a postmaster killed under a living `up` comes back; meanwhile
 // health says so, and no tick is lost.
 func TestUpStoreKilled(t *testing.T) {
+	t.Parallel()
 	watched := pgtest.Private(t, 14)
 	u := startUp(t, nil, watched.URL("postgres"))
 	id := u.instance(watched.Name())
@@ -137,6 +139,7 @@ func TestUpStoreKilled(t *testing.T) {
 // TestUpSaysWhatIsMissing: no privileges, no pg_stat_statements: everything else
 // works, and each note has the statement that mends it.
 func TestUpSaysWhatIsMissing(t *testing.T) {
+	t.Parallel()
 	watched := pgtest.Private(t, 17)
 	pgtest.Exec(t, watched.URL("postgres"), "CREATE ROLE poor LOGIN", "CREATE DATABASE closed", "REVOKE CONNECT ON DATABASE closed FROM PUBLIC")
 	u := startUp(t, nil, watched.URLAs("poor", "postgres"))
@@ -171,7 +174,7 @@ func TestUpSaysWhatIsMissing(t *testing.T) {
 	})
 }
 
-func keys(m map[string]string) (list []string) {
+func keys[V any](m map[string]V) (list []string) {
 	for k := range m {
 		list = append(list, k)
 	}
@@ -180,6 +183,7 @@ func keys(m map[string]string) (list []string) {
 
 // TestUpNotRoot runs it all as nobody.
 func TestUpNotRoot(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("not root: every other test of `up` is this one")
 	}
@@ -223,6 +227,7 @@ func TestUpNotRoot(t *testing.T) {
 // TestUpImpassable: a folder that the user of PostgreSQL can't pass is named with
 // its mode.
 func TestUpImpassable(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("not root: PostgreSQL runs as the same user, who can pass its own folders")
 	}
