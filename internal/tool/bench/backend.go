@@ -117,7 +117,10 @@ func (k *backend) kill() {
 // account is what the ledger says of a window.
 type account struct {
 	Planned, Stored, Failed, Skipped, Dropped, Pending, Missing int64
-	Items                                                       []struct{ Time, Instance, Family, Outcome, Reason string }
+	Items                                                       []struct {
+		Time                              any
+		Instance, Family, Outcome, Reason string
+	}
 }
 
 func (k *backend) ledger(ctx context.Context, from, to time.Time) (account, error) {

@@ -278,7 +278,7 @@ func (p *phase) success(ctx context.Context, what string, from, to time.Time) er
 	}
 	note := fmt.Sprintf("%d planned, %d stored, %d failed, %d skipped, %d dropped, %d pending, %d missing", a.Planned, a.Stored, a.Failed, a.Skipped, a.Dropped, a.Pending, a.Missing)
 	for _, i := range a.Items {
-		note += fmt.Sprintf("; %s %s %s: %s(%s)", i.Time, i.Instance, i.Family, i.Outcome, i.Reason)
+		note += fmt.Sprintf("; %v %s %s: %s(%s)", i.Time, i.Instance, i.Family, i.Outcome, i.Reason)
 	}
 	p.report.judge(row{What: what, Ours: 100 * float64(a.Stored) / float64(a.Planned-a.Pending), Unit: "%", Note: note}, false, 99.9)
 	return nil
