@@ -124,8 +124,11 @@ func (s *Spool) WantFull(key string) bool {
 		s.written-c.links[0].seg.began > s.pinned()/2
 }
 
-// pinned is how many bytes of needless segments baselines may keep.
-func (s *Spool) pinned() int64 { return max(s.opt.MaxSize/4, 2*s.opt.SegmentSize) }
+// pinned is how many bytes of needless segments baselines may keep. Never less than
+// they take themselves, written anew: else that would not end.
+func (s *Spool) pinned() int64 {
+	return max(s.opt.MaxSize/4, 2*s.opt.SegmentSize, 2*s.chainBytes)
+}
 
 // Baseline reads what was durably appended for a key: the last full baseline and the
 // patches after it. none: (nil, nil, nil). An error means that it is lost; the

@@ -17,7 +17,7 @@ const (
 // would be decided here: makeRoom empties them when their room is needed.) The token
 // is held.
 func (s *Spool) trim() error {
-	for {
+	for range len(s.segs) { // what is written anew makes more; those wait
 		front := s.front()
 		if front == nil || front == s.cur || front.live > 0 {
 			return nil
@@ -35,6 +35,7 @@ func (s *Spool) trim() error {
 		}
 		s.doom(front)
 	}
+	return nil
 }
 
 // front is the oldest segment that is not doomed.
