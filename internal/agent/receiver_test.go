@@ -130,7 +130,21 @@ func (r *receiver) push(w http.ResponseWriter, q *http.Request) {
 		case have || r.gaps[e.ID] != nil:
 			status = "duplicate"
 		case e.Kind == frame.KindGap:
+			g, err := e.Gap()
+			if err != nil {
+				r.problems = append(r.problems, err.Error())
+				status = "refused"
+				break
+			}
 			r.gaps[e.ID] = e
+			r.order = append(r.order, g.Batches...)
+			for seq := e.FirstSeq; seq < e.ID.Seq; seq++ {
+				id := e.ID
+				if id.Seq = seq; r.batches[id] != nil || r.gaps[id] != nil {
+					r.problems = append(r.problems, fmt.Sprintf("gap %s..%d claims what came", e.ID, e.FirstSeq))
+				}
+				r.gaps[id] = e
+			}
 		default:
 			b, err := e.Batch()
 			if err != nil {

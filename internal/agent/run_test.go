@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -154,7 +155,8 @@ func inProcess(t *testing.T, cfg agent.Config, log io.Writer) (a *agent.Agent, s
 				t.Errorf("Run: %v", err)
 			}
 		case <-time.After(10 * time.Second):
-			t.Error("Run goes on 10 s after its context")
+			stacks := make([]byte, 1<<20)
+			t.Errorf("Run goes on 10 s after its context:\n%s", stacks[:runtime.Stack(stacks, true)])
 		}
 		transport.CloseIdleConnections()
 	})
@@ -580,5 +582,64 @@ func TestDataDirectoryInUse(t *testing.T) {
 	err := agent.Run(t.Context(), cfg, agent.Deps{})
 	if err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("a second collector on the same folder: %v", err)
+	}
+}
+
+// A spool too small for an outage loses detail, no totals and no tick.
+func TestFullSpoolKeepsTotals(t *testing.T) {
+	t.Parallel()
+	server, instance := watched(t, "max_connections=200")
+	r := newReceiver(t)
+	var names []agent.InstanceConfig
+	for i := range 12 {
+		in := instance
+		in.Name = fmt.Sprintf("name%02d", i)
+		names = append(names, in)
+	}
+	cfg := config(t, r, 1, names...)
+	cfg.Spool.MaxSize, cfg.PostgreSQL.QueryStatsLimit = 1<<20, 1000
+	cfg.Postgres.MaxSize, cfg.Postgres.MinSize = 3, 1
+	a, stop := inProcess(t, cfg, nil)
+	for _, in := range names {
+		r.waitStored(t, in.Name, "statements", time.Now().Add(-time.Minute))
+	}
+	r.setDown(true)
+	d := &driver{conn: pgtest.Connect(t, server.URLAs("worker", "work")), calls: map[int]int64{}}
+	for begun := time.Now(); a.Status().Spool.DroppedFull < 100; {
+		if time.Since(begun) > 60*time.Second {
+			t.Fatalf("the spool is not full after a minute: %+v", a.Status().Spool)
+		}
+		for k := 1; k <= 120; k++ {
+			d.call(t, k)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	r.setDown(false)
+	end := time.Now().Add(100 * time.Millisecond)
+	for _, in := range names {
+		r.waitStored(t, in.Name, "statements", end)
+	}
+	waitFor(t, 30*time.Second, "the backlog", func() bool { return a.Status().Spool.Pending < 5 })
+	stop()
+	if st := a.Status().Spool; st.Bytes > 2<<20 {
+		t.Errorf("the spool has %d bytes, limit %d", st.Bytes, st.MaxBytes)
+	}
+	var dbid, userid int64
+	if err := pgtest.Connect(t, server.URL("postgres")).QueryRow(t.Context(), "SELECT (SELECT oid::bigint FROM pg_database WHERE datname = 'work'), 'worker'::regrole::oid::bigint").Scan(&dbid, &userid); err != nil {
+		t.Fatal(err)
+	}
+	account := r.account()
+	dropped := 0
+	for _, words := range account.balance(t) {
+		dropped += words["dropped(spool_full)"]
+	}
+	if dropped < 100 {
+		t.Errorf("%d ticks dropped", dropped)
+	}
+	for _, in := range names {
+		rows, sums := r.sums(in.Name, "statements", "calls", map[string]int64{"dbid": dbid, "userid": userid})
+		if rows[""]+sums != d.total() || sums == 0 {
+			t.Errorf("%s: %d calls in rows, %d in sums, %d were made", in.Name, rows[""], sums, d.total())
+		}
 	}
 }
