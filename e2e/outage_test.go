@@ -78,7 +78,8 @@ func TestStoreDown(t *testing.T) {
 		if _, err := p.try(&l, "/api/v1/ledger", "instance", id, "from", strconv.FormatInt(from, 10)); err != nil {
 			return err.Error()
 		}
-		if l.Failed+l.Skipped+l.Dropped+l.Missing > 0 || l.Stored < 20 || l.sum() != l.Planned {
+		// At a second's interval a busy machine may not be done with a round in time.
+		if l.Failed+l.Dropped+l.Missing > 0 || l.Skipped > l.Planned/20 || l.Stored < 20 || l.sum() != l.Planned {
 			return l.String()
 		}
 		return ""

@@ -129,7 +129,8 @@ func TestUpStoreKilled(t *testing.T) {
 	eventually(t, 20*time.Second, func() string {
 		var l outcomes
 		u.get(&l, "/api/v1/ledger", "instance", id)
-		if l.Failed+l.Skipped+l.Dropped+l.Missing > 0 || l.sum() != l.Planned {
+		// At a second's interval a busy machine may not be done with a round in time.
+		if l.Failed+l.Dropped+l.Missing > 0 || l.Skipped > l.Planned/20 || l.sum() != l.Planned {
 			return "ticks were lost: " + l.String()
 		}
 		return ""
