@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"maps"
 	"time"
 
 	"github.com/pganalytics/pganalytics/internal/agent/counter"
@@ -34,9 +35,7 @@ func (r *reading) ownFamily(l *line) {
 	}
 	values := a.ownValues(p)
 	in.mu.Lock()
-	for name, v := range in.work.values() {
-		values[name] = v
-	}
+	maps.Copy(values, in.work.values())
 	base := in.own
 	in.mu.Unlock()
 	if base == nil {

@@ -73,15 +73,30 @@ func (j *journal) frameID(id spool.ID) frame.ID {
 // Append returns.
 type scratch struct{ raw, gap, bases []byte }
 
-var scratches = sync.Pool{New: func() any { return new(scratch) }}
+// scratches keeps a few for good: a sync.Pool forgets them at every collection,
+// which is about once a cycle, and growing them anew is most of what rounds leave
+// to collect.
+var scratches = make(chan *scratch, 8)
 
-const maxScratch = 1 << 20 // one giant batch must not hold memory for ever
+const maxScratch = 512 << 10 // one giant batch must not hold memory for ever
+
+func newScratch() *scratch {
+	select {
+	case s := <-scratches:
+		return s
+	default:
+		return new(scratch)
+	}
+}
 
 func (s *scratch) free() {
 	if cap(s.raw) > maxScratch || cap(s.gap) > maxScratch || cap(s.bases) > maxScratch {
 		return
 	}
-	scratches.Put(s)
+	select {
+	case scratches <- s:
+	default:
+	}
 }
 
 // append makes a batch and its baselines durable. The batch's ids are filled in.

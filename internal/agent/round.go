@@ -515,7 +515,7 @@ func pause(ctx context.Context, window time.Duration) {
 
 func (a *Agent) put(ctx context.Context, d *draft, generation uint64) error {
 	in := d.ln.in
-	s := scratches.Get().(*scratch)
+	s := newScratch()
 	defer s.free()
 	in.mu.Lock()
 	baselines := d.baselines(s)

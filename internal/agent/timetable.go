@@ -202,10 +202,6 @@ func (t *timetable) find(database, family string) *line {
 	return nil
 }
 
-func (t *timetable) remove(l *line) {
-	t.lines = slices.DeleteFunc(t.lines, func(x *line) bool { return x == l })
-}
-
 // next is the earliest tick of all lines.
 func (t *timetable) next() (int64, bool) {
 	first, ok := int64(0), false
