@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -201,9 +202,7 @@ func (c *client) do(ctx context.Context, method, path, token, contentType string
 	if err != nil {
 		return err
 	}
-	for k, v := range header {
-		req.Header[k] = v
-	}
+	maps.Copy(req.Header, header)
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
@@ -211,8 +210,7 @@ func (c *client) do(ctx context.Context, method, path, token, contentType string
 	req.Header.Set("Authorization", "Bearer "+token)
 	resp, err := c.http.Do(req)
 	if err != nil {
-		var ue *url.Error
-		if errors.As(err, &ue) { // its text repeats method and URL
+		if ue, ok := errors.AsType[*url.Error](err); ok { // its text repeats method and URL
 			err = ue.Err
 		}
 		return err
