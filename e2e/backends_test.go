@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -14,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pganalytics/pganalytics/internal/catalog"
+	"github.com/pganalytics/pganalytics/internal/frame"
 	"github.com/pganalytics/pganalytics/internal/pgserver/pgtest"
 )
 
@@ -118,6 +121,67 @@ func TestTwoBackends(t *testing.T) {
 		}
 	}
 	checkOnce(t, p)
+	newer(t, wire, sent)
+}
+
+// newer pushes what a collector of a later version might: a column and a family that
+// this backend has never heard of are named and left out, the rest is stored; a
+// column that it knows as another kind makes the batch refused as a whole.
+func newer(t *testing.T, w *wire, sent []recordedPush) {
+	t.Helper()
+	var batch *frame.Batch
+	var push recordedPush
+	for _, push = range slices.Backward(sent) {
+		e, err := frame.ReadEnvelope(bufio.NewReader(bytes.NewReader(push.body)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Kind == frame.KindBatch {
+			if batch, err = e.Batch(); err != nil {
+				t.Fatal(err)
+			}
+			if len(batch.Frames) > 0 && batch.Frames[0].N > 0 {
+				break
+			}
+		}
+	}
+	if batch == nil || len(batch.Frames) == 0 {
+		t.Fatal("no batch with a frame was pushed")
+	}
+	f := &batch.Frames[0]
+	try := func(want string, change func()) []byte {
+		t.Helper()
+		batch.ID.Seq += 1000
+		batch.Tick += 1000
+		for i := range batch.Outcomes {
+			batch.Outcomes[i].First += 1000
+			batch.Outcomes[i].Last += 1000
+		}
+		change()
+		_, reply := w.send(w.backends[1], push, frame.AppendEnvelope(nil, frame.NewEnvelope(batch)))
+		if !bytes.Contains(reply, []byte(`"status":"`+want+`"`)) {
+			t.Errorf("of a later version: %s, want %s", reply, want)
+		}
+		return reply
+	}
+	reply := try("stored", func() {
+		f.Columns = append(f.Columns, frame.Column{Name: "of_tomorrow", Kind: catalog.Gauge, Type: catalog.Int, Ints: make([]int64, f.N)})
+		batch.Frames = append(batch.Frames, frame.Frame{Family: "families_of_tomorrow", Since: batch.Tick, At: batch.Tick, N: 1,
+			Columns: []frame.Column{{Name: "n", Kind: catalog.Gauge, Type: catalog.Int, Ints: []int64{1}}}})
+		f = &batch.Frames[0]
+	})
+	for _, unknown := range []string{`"` + f.Family + `.of_tomorrow"`, `"families_of_tomorrow"`} {
+		if !bytes.Contains(reply, []byte(unknown)) {
+			t.Errorf("%s is not named: %s", unknown, reply)
+		}
+	}
+	reply = try("refused", func() {
+		i := slices.IndexFunc(f.Columns, func(c frame.Column) bool { return c.Kind == catalog.Counter || c.Kind == catalog.Gauge })
+		f.Columns[i] = frame.Column{Name: f.Columns[i].Name, Kind: f.Columns[i].Kind, Type: catalog.Text, Texts: make([]string, f.N)}
+	})
+	if !bytes.Contains(reply, []byte(f.Family+".")) {
+		t.Errorf("the column is not named: %s", reply)
+	}
 }
 
 // checkOnce: no tick and no row of one is stored twice.
