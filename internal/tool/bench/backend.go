@@ -92,7 +92,11 @@ func (k *backend) start(ctx context.Context) (err error) {
 		if err := k.process.alive(); err != nil {
 			return err
 		}
-		if response, err := http.Get(k.url() + "/api/v1/health"); err == nil {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, k.url()+"/api/v1/health", nil)
+		if err != nil {
+			return err
+		}
+		if response, err := http.DefaultClient.Do(request); err == nil {
 			response.Body.Close()
 			if response.StatusCode == http.StatusOK {
 				return nil

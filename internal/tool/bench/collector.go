@@ -276,11 +276,12 @@ func (p *phase) success(ctx context.Context, what string, from, to time.Time) er
 	if a.Planned-a.Pending == 0 {
 		return fmt.Errorf("the ledger has nothing planned from %s to %s", from, to)
 	}
-	note := fmt.Sprintf("%d planned, %d stored, %d failed, %d skipped, %d dropped, %d pending, %d missing", a.Planned, a.Stored, a.Failed, a.Skipped, a.Dropped, a.Pending, a.Missing)
+	var note strings.Builder
+	fmt.Fprintf(&note, "%d planned, %d stored, %d failed, %d skipped, %d dropped, %d pending, %d missing", a.Planned, a.Stored, a.Failed, a.Skipped, a.Dropped, a.Pending, a.Missing)
 	for _, i := range a.Items {
-		note += fmt.Sprintf("; %v %s %s: %s(%s)", i.Time, i.Instance, i.Family, i.Outcome, i.Reason)
+		fmt.Fprintf(&note, "; %v %s %s: %s(%s)", i.Time, i.Instance, i.Family, i.Outcome, i.Reason)
 	}
-	p.report.judge(row{What: what, Ours: 100 * float64(a.Stored) / float64(a.Planned-a.Pending), Unit: "%", Note: note}, false, 99.9)
+	p.report.judge(row{What: what, Ours: 100 * float64(a.Stored) / float64(a.Planned-a.Pending), Unit: "%", Note: note.String()}, false, 99.9)
 	return nil
 }
 

@@ -67,10 +67,11 @@ func (b *bench) ingest(ctx context.Context) error {
 		return err
 	}
 	var copied bytes.Buffer
-	columns := "time, instance_id"
+	names := []string{"time", "instance_id"}
 	for _, c := range catalog.Lookup("statements").OfKind(catalog.Key, catalog.Counter, catalog.Gauge) {
-		columns += ", " + pgx.Identifier{c.Name}.Sanitize()
+		names = append(names, pgx.Identifier{c.Name}.Sanitize())
 	}
+	columns := strings.Join(names, ", ")
 	if _, err := conn.PgConn().CopyTo(ctx, &copied, "COPY (SELECT "+columns+" FROM statements_raw ORDER BY time, instance_id) TO STDOUT (FORMAT binary)"); err != nil {
 		return fmt.Errorf("take the rows: %w", err)
 	}

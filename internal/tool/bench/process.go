@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -76,8 +77,8 @@ func (c *child) stop() {
 }
 
 func (b *bench) stopChildren() {
-	for i := len(b.children) - 1; i >= 0; i-- {
-		b.children[i].stop()
+	for _, c := range slices.Backward(b.children) {
+		c.stop()
 	}
 	b.children = nil
 }
