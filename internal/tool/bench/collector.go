@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -24,7 +25,12 @@ func (b *bench) collector(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	servers, err := b.copies(ctx, template, b.instances+1)
+	few, err := b.copies(ctx, template, b.instances)
+	if err != nil {
+		return err
+	}
+	// Two connections of the collector and two of the floor for each name.
+	many, err := b.copies(ctx, template, 1, fmt.Sprint("max_connections=", 30+10*b.names))
 	if err != nil {
 		return err
 	}
@@ -38,7 +44,6 @@ func (b *bench) collector(ctx context.Context) error {
 	}
 	defer pass.close()
 
-	few, many := servers[:b.instances], servers[b.instances]
 	var list []watched
 	for _, s := range few {
 		list = append(list, watched{"server-" + strconv.Itoa(s.port), s.url("pganalytics")})
@@ -69,9 +74,9 @@ func (b *bench) collector(ctx context.Context) error {
 	defer pass.close()
 	list = nil
 	for i := range b.names {
-		list = append(list, watched{fmt.Sprintf("dense-%d", i), many.url("pganalytics")})
+		list = append(list, watched{fmt.Sprintf("dense-%d", i), many[0].url("pganalytics")})
 	}
-	work = startLoad(ctx, []*server{many}, manyQueries, b.interval)
+	work = startLoad(ctx, many, manyQueries, b.interval)
 	p = &phase{bench: b, name: "1,000 statements", slug: "many", back: back, tap: pass, list: list}
 	if err := p.run(ctx); err != nil {
 		return err
@@ -260,7 +265,10 @@ func (p *phase) ownWords(ctx context.Context, from, to time.Time) error {
 	if rounds == nil || trips == nil || longest == nil || *rounds == 0 {
 		return fmt.Errorf("the store has no rows of the family collector from %s to %s", from, to)
 	}
-	p.report.judge(row{What: "round trips per round, " + p.name, Ours: *trips / *rounds, Unit: "", Note: fmt.Sprintf("%.0f round trips in %.0f rounds", *trips, *rounds)}, true, 1)
+	// Fetching texts takes one of its own, at most every 5 minutes for an instance.
+	fetches := float64(len(p.list)) * math.Ceil(to.Sub(from).Minutes()/5)
+	p.report.judge(row{What: "round trips per round, " + p.name, Ours: *trips / *rounds,
+		Note: fmt.Sprintf("%.0f round trips in %.0f rounds; up to %.0f may have fetched texts", *trips, *rounds, fetches)}, true, 1+fetches / *rounds)
 	if p.slug == "few" {
 		p.report.judge(row{What: fmt.Sprintf("longest cycle over all %d", len(p.list)), Ours: *longest / 1000, Unit: "s", Note: fmt.Sprintf("median %s ms", number(*middle))}, true, 1)
 	}

@@ -163,7 +163,7 @@ unix_socket_directories = ''
 shared_preload_libraries = 'pg_stat_statements'
 pg_stat_statements.track_utility = off
 shared_buffers = 8MB
-max_connections = 60
+max_connections = 30
 max_wal_senders = 0
 wal_level = minimal
 max_logical_replication_workers = 0
@@ -204,8 +204,9 @@ func (p *place) template(ctx context.Context, fill func(ctx context.Context, url
 	return dir, err
 }
 
-// copies starts n servers from the template, four at a time.
-func (p *place) copies(ctx context.Context, template string, n int) ([]*server, error) {
+// copies starts n servers from the template, four at a time; settings ("name=value")
+// win over the template's.
+func (p *place) copies(ctx context.Context, template string, n int, settings ...string) ([]*server, error) {
 	out := make([]*server, n)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(4)
@@ -216,7 +217,7 @@ func (p *place) copies(ctx context.Context, template string, n int) ([]*server, 
 				return fmt.Errorf("copy the template: %w: %s", err, text)
 			}
 			for range 5 {
-				if out[i], err = p.start(ctx, dir, p.freePort()); !errors.Is(err, errPortTaken) {
+				if out[i], err = p.start(ctx, dir, p.freePort(), settings...); !errors.Is(err, errPortTaken) {
 					break
 				}
 			}
@@ -235,14 +236,18 @@ func (p *place) copies(ctx context.Context, template string, n int) ([]*server, 
 var errPortTaken = errors.New("the port was taken")
 
 // start runs a server; with an error it does not run.
-func (p *place) start(ctx context.Context, dir string, port int) (*server, error) {
+func (p *place) start(ctx context.Context, dir string, port int, settings ...string) (*server, error) {
 	log, err := os.Create(dir + ".log")
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
 	s := &server{dir: dir, port: port, done: make(chan struct{})}
-	s.cmd = exec.Command(filepath.Join(p.bin.Dir, "postgres"), "-D", dir, "-c", "port="+strconv.Itoa(port))
+	args := []string{"-D", dir}
+	for _, set := range append(settings, "port="+strconv.Itoa(port)) {
+		args = append(args, "-c", set)
+	}
+	s.cmd = exec.Command(filepath.Join(p.bin.Dir, "postgres"), args...)
 	s.cmd.Dir, s.cmd.SysProcAttr, s.cmd.Stdout, s.cmd.Stderr = "/", p.account.SysProcAttr(), log, log
 	if err := s.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start PostgreSQL: %w", err)
