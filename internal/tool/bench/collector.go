@@ -268,7 +268,7 @@ func (p *phase) ownWords(ctx context.Context, from, to time.Time) error {
 	// Fetching texts takes one of its own, at most every 5 minutes for an instance.
 	fetches := float64(len(p.list)) * math.Ceil(to.Sub(from).Minutes()/5)
 	p.report.judge(row{What: "round trips per round, " + p.name, Ours: *trips / *rounds,
-		Note: fmt.Sprintf("%.0f round trips in %.0f rounds; up to %.0f may have fetched texts", *trips, *rounds, fetches)}, true, 1+fetches / *rounds)
+		Note: fmt.Sprintf("%.0f round trips in %.0f rounds; up to %.0f may have fetched texts", *trips, *rounds, fetches)}, true, 1 + fetches / *rounds)
 	if p.slug == "few" {
 		p.report.judge(row{What: fmt.Sprintf("longest cycle over all %d", len(p.list)), Ours: *longest / 1000, Unit: "s", Note: fmt.Sprintf("median %s ms", number(*middle))}, true, 1)
 	}
