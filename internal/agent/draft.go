@@ -1,0 +1,229 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/pganalytics/pganalytics/internal/agent/counter"
+	"github.com/pganalytics/pganalytics/internal/agent/spool"
+	"github.com/pganalytics/pganalytics/internal/frame"
+)
+
+// draft is a batch in the making, with what is to be done when it is safe.
+type draft struct {
+	ln    *lane
+	tick  int64
+	batch frame.Batch
+	// New baselines, by plan.
+	counted map[planID]*counted
+	own     *counter.Baseline // of the collector family
+	due     []*line           // their outcome of tick is in the batch
+	debts   []owed            // are in the batch
+	rows    []frame.Schedule  // are in the batch
+	asked   []int64           // texts of these are in the batch
+	kept    bool              // the instance's identity is in the record
+	work    instanceWork      // statements' part
+	// On its way into the spool.
+	done    chan error
+	spooled int64 // when it was there, microseconds since the Unix epoch
+	// Of the round.
+	read, answered bool
+	took           time.Duration
+}
+
+// touch says that drafts on their way keep lines of a database that the next one
+// keeps too: then these must be safe first, since each says how far all are.
+func touch(drafts []*draft, ln *lane, due []*line, debts []owed) bool {
+	for _, d := range drafts {
+		mine := d.touched()[ln]
+		for _, l := range due {
+			if slices.Contains(mine, l.Database) {
+				return true
+			}
+		}
+		for _, o := range debts {
+			if slices.Contains(mine, o.line.Database) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// draft begins a batch: what is owed, what is to be announced. first: of a job.
+func (a *Agent) draft(ln *lane, tick int64, via string, due []*line, debts []owed, first bool) *draft {
+	in := ln.in
+	d := &draft{ln: ln, tick: tick, due: due, debts: debts, counted: map[planID]*counted{}}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	d.batch = frame.Batch{Instance: in.name, Database: via, Lane: ln.name, Tick: tick, Server: in.server}
+	for _, o := range debts {
+		d.batch.Outcomes = append(d.batch.Outcomes, frame.Outcome{
+			Family: o.line.Family, Database: o.line.Database, Lane: ln.name, First: o.First, Last: o.Last, N: o.N,
+			Code: frame.Skipped, Reason: o.reason, Detail: o.detail,
+		})
+	}
+	if !first {
+		return d
+	}
+	for _, other := range in.lanes() {
+		if _, planned := other.table.next(); other != ln && planned {
+			continue // it tells its own
+		}
+		for _, l := range other.table.lines {
+			d.rows = append(d.rows, l.untold(other.name)...)
+		}
+	}
+	d.batch.Schedules = d.rows
+	return d
+}
+
+// fail notes that a line's tick got nothing.
+func (d *draft) fail(l *line, reason string, err error) {
+	d.batch.Outcomes = append(d.batch.Outcomes, frame.Outcome{
+		Family: l.Family, Database: l.Database, Lane: d.ln.name, First: d.tick, Last: d.tick, N: 1,
+		Code: frame.Failed, Reason: reason, Detail: clip(err.Error()),
+	})
+}
+
+func (d *draft) stored(l *line, since, at int64) {
+	d.batch.Outcomes = append(d.batch.Outcomes, frame.Outcome{
+		Family: l.Family, Database: l.Database, Lane: d.ln.name, First: d.tick, Last: d.tick, N: 1,
+		Code: frame.Stored, At: at, Since: since,
+	})
+}
+
+// clip makes a text for people of an error.
+func clip(s string) string {
+	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", ""), "?")
+	if len(s) <= maxDetail {
+		return s
+	}
+	n := maxDetail
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "…"
+}
+
+// spool puts drafts into the spool, in the background: see conclude.
+func (a *Agent) spool(ctx context.Context, d *draft) {
+	d.done = make(chan error, 1)
+	generation := d.ln.generation
+	go func() {
+		// Batches of one moment share a write: what a round leaves need not be durable
+		// at once, and each fdatasync costs.
+		pause(ctx, a.window)
+		d.done <- a.put(ctx, d, generation)
+	}()
+}
+
+// pause sleeps to the end of the window that is open now.
+func pause(ctx context.Context, window time.Duration) {
+	now := time.Now()
+	timer := time.NewTimer(now.Truncate(window).Add(window).Sub(now))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+func (a *Agent) put(ctx context.Context, d *draft, generation uint64) error {
+	in := d.ln.in
+	s := newScratch()
+	defer s.free()
+	in.mu.Lock()
+	baselines := d.baselines(s)
+	in.mu.Unlock()
+	err := a.journal.append(ctx, generation, &d.batch, baselines, s)
+	if errors.Is(err, spool.ErrNoBaseline) {
+		for _, c := range d.counted {
+			c.whole = true
+		}
+		in.mu.Lock()
+		baselines = d.baselines(s)
+		in.mu.Unlock()
+		err = a.journal.append(ctx, generation, &d.batch, baselines, s)
+	}
+	d.spooled = a.micros()
+	return err
+}
+
+// conclude waits for a draft that is on its way into the spool; only then do its
+// baselines count and are its ticks accounted for. A failure keeps the ticks owed,
+// and the old baselines, so that the next deltas span both.
+func (a *Agent) conclude(ctx context.Context, d *draft) {
+	ln, in := d.ln, d.ln.in
+	err := <-d.done
+	in.mu.Lock()
+	if err != nil {
+		reason := "spool_failed"
+		if errors.Is(err, spool.ErrFull) || errors.Is(err, spool.ErrNoSpace) {
+			reason = "spool_full"
+		}
+		for _, l := range d.due {
+			ln.owe(owed{l, run{d.tick, d.tick, 1}, reason, ""})
+		}
+		if ctx.Err() == nil && !errors.Is(err, errStale) && time.Since(ln.refused) > time.Minute {
+			ln.refused = time.Now()
+			in.log.WarnContext(ctx, "batch not spooled, the next one covers its time", "reason", reason, "err", err)
+		}
+	} else {
+		d.settle()
+	}
+	in.mu.Unlock()
+	if d.read {
+		a.cycle.round(in, d.tick, d.spooled, d.took, d.answered, &d.work)
+	}
+}
+
+// settle makes the draft's consequences count. mu is held.
+func (d *draft) settle() {
+	ln, in := d.ln, d.ln.in
+	for id, b := range d.counted {
+		patches := 0
+		if old := ln.bases[id]; old != nil && !b.whole {
+			patches = old.patches + 1
+		}
+		b.Settle()
+		ln.bases[id] = &base{b.Baseline, patches}
+		delete(ln.voided, id)
+	}
+	for id := range ln.bases {
+		if l := ln.table.find(id.database, id.family); l == nil || l.finished() {
+			delete(ln.bases, id)
+		}
+	}
+	if d.own != nil {
+		d.own.Settle()
+		in.own = d.own
+	}
+	if len(d.asked) > 0 {
+		ln.texts.got(d.asked)
+	}
+	for _, r := range d.rows {
+		if l := in.lane(r.Lane).table.find(r.Database, r.Family); l != nil {
+			l.tell(r.From)
+		}
+	}
+	for _, l := range d.due {
+		l.Done = max(l.Done, d.tick)
+		l.trim()
+	}
+	for _, o := range d.debts {
+		o.line.Done = max(o.line.Done, o.Last)
+		o.line.trim()
+		ln.owed = slices.DeleteFunc(ln.owed, func(x owed) bool { return x.line == o.line && x.First == o.First && x.N <= o.N })
+	}
+	for _, other := range in.lanes() {
+		other.table.lines = slices.DeleteFunc(other.table.lines, func(l *line) bool { return l.note.Reason == "gone" && l.finished() })
+	}
+	if d.kept {
+		in.keep = false
+	}
+}
