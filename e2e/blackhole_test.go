@@ -1,13 +1,10 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
-	"net"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -38,7 +35,7 @@ func TestBlackHoles(t *testing.T) {
 			list = append(list, instance{fmt.Sprintf("good-%02d", n), s.URLAs("pganalytics", "postgres")})
 		}
 	}
-	silent, full := silentListener(t), fullListener(t)
+	silent, full := pgtest.SilentListener(t), pgtest.FullListener(t)
 	for n := range holes {
 		address := silent
 		if n%2 == 0 {
@@ -101,59 +98,4 @@ func TestBlackHoles(t *testing.T) {
 	}
 	late := p.sql(`SELECT max(ms) FROM ledger, unnest(at_ms) ms WHERE time BETWEEN to_timestamp($1) AND to_timestamp($2)`, from, to)
 	t.Logf("the latest reading was %d ms after its tick", late)
-}
-
-// silentListener accepts and says nothing.
-func silentListener(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var conns []net.Conn
-	var done sync.WaitGroup
-	done.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			conns = append(conns, c)
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		done.Wait()
-		for _, c := range conns {
-			c.Close()
-		}
-	})
-	return l.Addr().String()
-}
-
-// fullListener drops what knocks: its backlog is full.
-func fullListener(t *testing.T) string {
-	t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { syscall.Close(fd) })
-	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), syscall.Listen(fd, 0)); err != nil {
-		t.Fatal(err)
-	}
-	name, err := syscall.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
-	for range 5 {
-		c, err := net.DialTimeout("tcp4", address, 200*time.Millisecond)
-		if err != nil {
-			return address
-		}
-		t.Cleanup(func() { c.Close() })
-	}
-	t.Fatal("the backlog does not fill")
-	return ""
 }

@@ -3,11 +3,9 @@ package agent_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -334,7 +332,7 @@ func TestBlackHolesDelayNobody(t *testing.T) {
 		in.Databases = []string{"postgres"}
 		instances = append(instances, in)
 	}
-	silent, full := silentListener(t), fullListener(t)
+	silent, full := pgtest.SilentListener(t), pgtest.FullListener(t)
 	for i := range 30 {
 		addr := silent
 		if i%2 == 1 {
@@ -384,62 +382,6 @@ func TestBlackHolesDelayNobody(t *testing.T) {
 			t.Errorf("%v: %v", k, counts[k])
 		}
 	}
-}
-
-// silentListener accepts and never says a word.
-func silentListener(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var conns []net.Conn
-	var done sync.WaitGroup
-	done.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			conns = append(conns, c)
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		done.Wait()
-		for _, c := range conns {
-			c.Close()
-		}
-	})
-	return l.Addr().String()
-}
-
-// fullListener's backlog is full, so that the kernel drops what would connect, as a
-// route into nowhere does.
-func fullListener(t *testing.T) string {
-	t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { syscall.Close(fd) })
-	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), syscall.Listen(fd, 0)); err != nil {
-		t.Fatal(err)
-	}
-	name, err := syscall.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
-	for range 5 {
-		c, err := net.DialTimeout("tcp4", addr, 200*time.Millisecond)
-		if err != nil {
-			return addr
-		}
-		t.Cleanup(func() { c.Close() })
-	}
-	t.Fatal("the backlog does not fill")
-	return ""
 }
 
 // startAndStop runs a collector until some tick after its start is stored.
