@@ -16,6 +16,7 @@ type cycle struct {
 	busy     time.Duration // of all rounds since the start
 	rounds   uint64
 	failed   uint64
+	ended    time.Time // the last round
 }
 
 // Cycle is one interval's rounds.
@@ -42,6 +43,7 @@ func (c *cycle) round(in *instance, tick, now int64, took time.Duration, answere
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.rounds++
+	c.ended = time.Now()
 	c.busy += took
 	c.now.Rounds++
 	c.now.RoundTime += took
@@ -89,18 +91,26 @@ func percent(part, whole int64) float64 {
 	return 100 * float64(part) / float64(whole)
 }
 
+// firstCycle bounds the first cycle, so that a start is soon seen to work: new
+// instances are read at 0 s and 5 s.
+const firstCycle = 10 * time.Second
+
 // cycles logs each interval's rounds until ctx ends.
 func (a *Agent) cycles(ctx context.Context) {
-	interval := a.cfg.interval()
+	interval := min(a.cfg.interval(), firstCycle)
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
-	for {
+	for first := true; ; first = false {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
 		c := a.cycle.end(a.workers.size, interval)
+		if first {
+			interval = a.cfg.interval()
+			tick.Reset(interval)
+		}
 		a.log.InfoContext(ctx, "cycle", "duration", c.Duration.Round(time.Microsecond), "instances", c.Instances, "of", len(a.instances),
 			"rounds", c.Rounds, "unanswered", c.Failed, "busy", fmt.Sprintf("%.1f%%", 100*c.Busy))
 		p := a.pool()

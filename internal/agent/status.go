@@ -17,8 +17,9 @@ type Status struct {
 	Waiting   int // rounds that wait for one
 	Overflow  int // rounds that hold none
 	Rounds    uint64
-	Failed    uint64 // rounds that nothing answered
-	Cycle     Cycle  // the last complete one
+	Failed    uint64    // rounds that nothing answered
+	LastRound time.Time // when one ended, answered or not; zero: none has
+	Cycle     Cycle     // the last complete one
 	Pool      Pool
 	Spool     spool.Stats
 	Ship      ship.Status
@@ -78,7 +79,7 @@ func (a *Agent) Status() Status {
 	s.Overflow, _ = a.workers.overflow.counts()
 	s.Cycle, _ = a.cycle.seen()
 	a.cycle.mu.Lock()
-	s.Rounds, s.Failed = a.cycle.rounds, a.cycle.failed
+	s.Rounds, s.Failed, s.LastRound = a.cycle.rounds, a.cycle.failed, a.cycle.ended
 	a.cycle.mu.Unlock()
 	a.mu.Lock()
 	j, shipper := a.journal, a.shipper
