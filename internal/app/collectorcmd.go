@@ -58,6 +58,10 @@ func (c *collectorCommand) Run(ctx context.Context, con *console) error {
 		return usageError{fmt.Errorf("%s: %w", c.Config, err)}
 	}
 	stages := newStages(ctx, grace)
+	interval := time.Duration(cfg.Collector.Interval) * time.Second
+	stages.run("health", func(ctx context.Context) error {
+		return serveCollectorHealth(ctx, cfg.Collector.DataDir, a.Status, interval, log)
+	})
 	stages.run("collector", a.Run)
 	err = stages.wait()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {

@@ -3,9 +3,12 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,13 +19,13 @@ import (
 
 type healthCommand struct {
 	URL     string        `help:"Address of the backend, http://127.0.0.1:8080 by default." placeholder:"URL"`
-	DataDir string        `help:"Data directory of a running \"up\", instead of --url." placeholder:"DIR"`
+	DataDir string        `help:"Data directory of a running \"up\" or collector, instead of --url." placeholder:"DIR"`
 	Timeout time.Duration `help:"How long to wait for an answer." default:"5s"`
 }
 
 // Run prints each component and fails unless the backend is healthy.
 func (c *healthCommand) Run(ctx context.Context, con *console) error {
-	base, err := c.base()
+	base, client, err := c.whom()
 	if err != nil {
 		return err
 	}
@@ -32,7 +35,7 @@ func (c *healthCommand) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return usagef("--url = %q: %w", base, err)
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return fmt.Errorf("no answer from %s: %w", base, err)
 	}
@@ -41,15 +44,9 @@ func (c *healthCommand) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return fmt.Errorf("read the answer of %s: %w", base, err)
 	}
-	var health struct {
-		Status     string `json:"status"`
-		Components map[string]struct {
-			Status string `json:"status"`
-			Detail string `json:"detail"`
-		} `json:"components"`
-	}
+	var health answer
 	if err := json.Unmarshal(body, &health); err != nil || health.Status == "" {
-		return fmt.Errorf("%s answers with status %d, but not as a pgAnalytics backend", base, response.StatusCode)
+		return fmt.Errorf("%s answers with status %d, but not as pgAnalytics", base, response.StatusCode)
 	}
 	fmt.Fprintf(con.stdout, "%s\n", health.Status)
 	for _, name := range slices.Sorted(maps.Keys(health.Components)) {
@@ -62,18 +59,38 @@ func (c *healthCommand) Run(ctx context.Context, con *console) error {
 	return nil
 }
 
-func (c *healthCommand) base() (string, error) {
-	switch {
-	case c.URL != "" && c.DataDir != "":
-		return "", usagef("--url and --data-dir: want one of them")
-	case c.URL != "":
-		return strings.TrimRight(c.URL, "/"), nil
-	case c.DataDir != "":
-		text, err := os.ReadFile(filepath.Join(c.DataDir, addressFile))
-		if err != nil {
-			return "", fmt.Errorf("--data-dir: nothing runs there: %w", err)
-		}
-		return strings.TrimSpace(string(text)), nil
+// whom gives the address to ask, and the client that reaches it: over the network,
+// or a collector's socket.
+func (c *healthCommand) whom() (base string, client *http.Client, err error) {
+	base, err = backendAddress(c.URL, c.DataDir)
+	socket := filepath.Join(c.DataDir, healthSocket)
+	if c.URL != "" || !errors.Is(err, fs.ErrNotExist) {
+		return base, http.DefaultClient, err
 	}
-	return "http://127.0.0.1:8080", nil
+	if _, serr := os.Stat(socket); serr != nil {
+		return "", nil, err
+	}
+	return "http://collector", &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		},
+	}}, nil
+}
+
+// backendAddress is where a backend answers: as told, as the data directory of a
+// running `up` tells, or the default.
+func backendAddress(url, dataDir string) (string, error) {
+	switch {
+	case url != "" && dataDir != "":
+		return "", usagef("--url and --data-dir: want one of them")
+	case url != "":
+		return strings.TrimRight(url, "/"), nil
+	case dataDir == "":
+		return "http://127.0.0.1:8080", nil
+	}
+	text, err := os.ReadFile(filepath.Join(dataDir, addressFile))
+	if err != nil {
+		return "", fmt.Errorf("--data-dir: nothing runs there: %w", err)
+	}
+	return strings.TrimSpace(string(text)), nil
 }

@@ -34,7 +34,7 @@ func (c *ledgerCommand) Run(ctx context.Context, con *console) error {
 	if c.Limit < 1 || c.Limit > 10000 {
 		return usagef("--limit = %d: want 1 to 10000", c.Limit)
 	}
-	base, err := (&healthCommand{URL: c.URL, DataDir: c.DataDir}).base()
+	base, err := backendAddress(c.URL, c.DataDir)
 	if err != nil {
 		return err
 	}
