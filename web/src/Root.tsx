@@ -2,7 +2,7 @@ import { useQuery } from "@tanstack/react-query";
 import { Outlet } from "@tanstack/react-router";
 import { lazy, Suspense, useState } from "react";
 import { isSignedOut } from "~/api/problem";
-import { sessionQuery } from "~/api/queries";
+import { beginQuery, sessionQuery } from "~/api/queries";
 import { TimeProvider } from "~/time/TimeProvider";
 import { Shell } from "~/ui/Shell";
 import { Failed, State } from "~/ui/State";
@@ -24,8 +24,11 @@ function Clocked({ serverNow }: { serverNow: number }) {
     const ahead = serverNow - Date.now() / 1000;
     return Math.abs(ahead) < 2 ? 0 : ahead;
   });
+  const begin = useQuery(beginQuery(Math.floor(serverNow)));
+  // Without an answer the page shows the usual range: it must not wait for what only chooses a default.
+  if (begin.data === undefined && !begin.isError) return <State kind="loading" title="Asking the backend" />;
   return (
-    <TimeProvider skew={skew}>
+    <TimeProvider skew={skew} begin={begin.data ?? { since: 0, interval: 0 }}>
       <Shell>
         <Outlet />
       </Shell>

@@ -7,6 +7,7 @@ interface Window {
 
 export const keys = {
   session: () => ["session"] as const,
+  begin: () => ["begin"] as const,
   startup: () => ["startup"] as const,
   instances: (w: Window) => ["instances", w.from, w.to] as const,
   instance: (id: string, w: Window) => ["instance", id, w.from, w.to] as const,

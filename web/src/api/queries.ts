@@ -54,6 +54,20 @@ export const instancesQuery = (window: Window) =>
     queryFn: async ({ signal }) => (await unwrap(client.GET("/api/v1/instances", { params: { query: windowQuery(window) }, signal }))).items,
   });
 
+/** When the first reading of any instance was, and the longest interval: what the default range depends on. */
+export const beginQuery = (now: number) =>
+  queryOptions({
+    queryKey: keys.begin(),
+    queryFn: async ({ signal }) => {
+      const { items } = await unwrap(client.GET("/api/v1/instances", { params: { query: windowQuery({ from: now - 60, to: now }) }, signal }));
+      const seen = items.flatMap((one) => (one.newest_data == null || one.first_seen == null ? [] : [one.first_seen]));
+      return { since: seen.length === 0 ? null : Math.min(...seen), interval: Math.max(0, ...items.map((one) => one.interval ?? 0)) };
+    },
+    staleTime: Number.POSITIVE_INFINITY,
+    gcTime: Number.POSITIVE_INFINITY,
+    refetchInterval: (query) => (query.state.data?.since === null ? 3000 : false),
+  });
+
 export const instanceQuery = (id: string, window: Window) =>
   queryOptions({
     queryKey: keys.instance(id, window),

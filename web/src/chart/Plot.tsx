@@ -3,6 +3,7 @@ import { useEffect, useLayoutEffect, useRef } from "react";
 import uPlot from "uplot";
 import type { Palette, Token } from "~/theme/palette";
 import type { Zone } from "~/time/zone";
+import { phone } from "~/ui/phone";
 import { timeText, timeTicks, tickText, type ValueAxis } from "./axes";
 import { crosshairKey } from "./crosshair";
 import { drawGaps, drawLimit, drawMarks, type Mark, stepPaths } from "./draw";
@@ -66,7 +67,8 @@ export function Plot({ series, model, width, height, onMove, onSelect, onReady }
         legend: { show: false },
         cursor: {
           sync: { key: crosshairKey, scales: ["x", null], filters: { pub: (type) => type !== "mousedown" && type !== "mouseup", sub: () => true } },
-          drag: { x: true, y: false, setScale: false, dist: 6 },
+          // On a phone a touch scrolls: ranges are chosen by buttons.
+          drag: { x: !matchMedia(phone).matches, y: false, setScale: false, dist: 6 },
           y: false,
           points: { show: false },
         },

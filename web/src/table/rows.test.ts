@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { compare, hold, parseSort, sortText } from "./rows";
+import { compare, hold, parseSort, sorted, sortText } from "./rows";
 
 const fallback = { id: "load", desc: true };
 
@@ -15,6 +15,10 @@ describe("compare", () => {
   it("puts missing values last in either direction", () => {
     for (const desc of [true, false]) expect([3, null, 1, undefined, 2].sort((a, b) => compare(a, b, desc)).slice(3)).toEqual(expect.arrayContaining([null]));
     expect([1, null, 2].sort((a, b) => compare(a, b, true))).toEqual([2, 1, null]);
+  });
+  it("sorts a copy", () => {
+    const rows = [{ n: 1 }, { n: null }, { n: 3 }];
+    expect([sorted(rows, (row) => row.n, true).map((row) => row.n), rows.map((row) => row.n)]).toEqual([[3, 1, null], [1, null, 3]]);
   });
   it("numbers names", () => expect(["db-10", "db-2", "db-1"].sort((a, b) => compare(a, b, false))).toEqual(["db-1", "db-2", "db-10"]));
 });

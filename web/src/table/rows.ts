@@ -28,6 +28,11 @@ export function hold<T>(rows: readonly T[], key: (row: T) => string, order: read
   return rows.map((row, i) => ({ row, at: place.get(key(row)) ?? order.length + i })).sort((a, b) => a.at - b.at).map(({ row }) => row);
 }
 
+/** A sorted copy, for what shows rows but is no table. */
+export function sorted<T>(rows: readonly T[], read: (row: T) => SortValue, desc: boolean): T[] {
+  return rows.toSorted((a, b) => compare(read(a), read(b), desc));
+}
+
 export type SortValue = number | string | null | undefined;
 
 /** Missing values are last in either direction; text compares as people number things (db-2 before db-10). */

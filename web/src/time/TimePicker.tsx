@@ -1,7 +1,8 @@
 import { ActionIcon, Button, Popover, SegmentedControl, TextInput } from "@mantine/core";
 import { type FormEvent, useState } from "react";
 import { IconCalendar, IconChevron, IconLeft, IconMinus, IconPlus, IconRight } from "~/ui/icons";
-import { presets, rangeName } from "./range";
+import { usePhone } from "~/ui/phone";
+import { presets, rangeName, shortName } from "./range";
 import styles from "./time.module.css";
 import { useTime, useTimeRange } from "./TimeProvider";
 import { parseClock, span, stamp, type Zone } from "./zone";
@@ -12,17 +13,23 @@ export function TimePicker() {
   const time = useTime();
   const { from, to } = useTimeRange();
   const [open, setOpen] = useState(false);
+  const narrow = usePhone();
   const name = rangeName(time.range);
+  const text = `${span(from, to, time.zone, time.now)}${time.zone === "UTC" ? " UTC" : ""}`;
   return (
     <div className={styles["picker"]} role="group" aria-label="Time range">
-      <ActionIcon variant="default" size={30} aria-label="Earlier" title="Earlier  [" onClick={() => time.shift(-1)}><IconLeft /></ActionIcon>
+      <ActionIcon variant="default" size={narrow ? 36 : 30} aria-label="Earlier" title="Earlier  [" onClick={() => time.shift(-1)}><IconLeft /></ActionIcon>
       <Popover opened={open} onChange={setOpen} position="bottom-end" width={400} trapFocus withinPortal returnFocus>
         <Popover.Target>
-          <Button variant="default" size="sm" h={30} px={10} leftSection={<IconCalendar />} rightSection={<IconChevron />} onClick={() => setOpen(!open)}>
-            <span className="hidden-text">Time range</span>
-            {name !== "" && <b>{name}</b>}
-            <span className={styles["span"]} data-alone={name === "" || undefined}>{span(from, to, time.zone, time.now)} {time.zone === "UTC" ? "UTC" : ""}</span>
-          </Button>
+          {narrow ? (
+            <ActionIcon variant="default" size={36} aria-label={`Time range ${name === "" ? text : name}`} title={text} onClick={() => setOpen(!open)}><IconCalendar /></ActionIcon>
+          ) : (
+            <Button variant="default" size="sm" h={30} px={10} leftSection={<IconCalendar />} rightSection={<IconChevron />} title={text} onClick={() => setOpen(!open)}>
+              <span className="hidden-text">Time range</span>
+              {name !== "" && <b>{name}</b>}
+              <span className={styles["span"]} data-alone={name === "" || undefined}>{text}</span>
+            </Button>
+          )}
         </Popover.Target>
         <Popover.Dropdown className={styles["drop"]} aria-label="Choose a time range">
           <div className={styles["presets"]}>
@@ -53,10 +60,27 @@ export function TimePicker() {
           />
         </Popover.Dropdown>
       </Popover>
-      <ActionIcon variant="default" size={30} aria-label="Later" title="Later  ]" onClick={() => time.shift(1)} disabled={time.range.from === null}><IconRight /></ActionIcon>
-      <ActionIcon variant="default" size={30} aria-label="Zoom out" title="Zoom out  -" onClick={() => time.zoom("out")}><IconMinus /></ActionIcon>
-      <ActionIcon variant="default" size={30} aria-label="Zoom in" title="Zoom in  =" onClick={() => time.zoom("in")}><IconPlus /></ActionIcon>
+      {narrow && <Spans />}
+      <ActionIcon variant="default" size={narrow ? 36 : 30} aria-label="Later" title="Later  ]" onClick={() => time.shift(1)} disabled={time.range.from === null}><IconRight /></ActionIcon>
+      {!narrow && <ActionIcon variant="default" size={30} aria-label="Zoom out" title="Zoom out  -" onClick={() => time.zoom("out")}><IconMinus /></ActionIcon>}
+      {!narrow && <ActionIcon variant="default" size={30} aria-label="Zoom in" title="Zoom in  =" onClick={() => time.zoom("in")}><IconPlus /></ActionIcon>}
     </div>
+  );
+}
+
+const buttons = [300, 900, 3600, 21_600, 86_400, 604_800];
+
+/** Ranges to press, where there is no pointer to drag with. A span that is none of them stands in front. */
+function Spans() {
+  const time = useTime();
+  const { range } = time;
+  const live = range.from === null;
+  return (
+    <>
+      {(live && !buttons.includes(range.span) ? [range.span, ...buttons.slice(0, -1)] : buttons).map((size) => (
+        <button key={size} type="button" className={styles["size"]} aria-pressed={live && range.span === size} aria-label={`Last ${shortName(size)}`} onClick={() => time.setRelative(size)}>{shortName(size)}</button>
+      ))}
+    </>
   );
 }
 

@@ -1,6 +1,6 @@
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { createContext, type ReactNode, useCallback, useContext, useEffect, useMemo, useState } from "react";
-import { absolute, parseRange, type Range, rangeSearch, relative, resolve, type Resolved, shift, zoom } from "./range";
+import { absolute, parseRange, type Range, rangeSearch, relative, resolve, type Resolved, shift, spanOf, zoom } from "./range";
 import type { Zone } from "./zone";
 
 interface Time {
@@ -31,15 +31,23 @@ function storedZone(): Zone {
   }
 }
 
-/** `skew`: seconds that the server's clock is ahead of the browser's. */
-export function TimeProvider({ skew, children }: { skew: number; children: ReactNode }) {
+interface Props {
+  /** Seconds that the server's clock is ahead of the browser's. */
+  skew: number;
+  /** When the first reading was, null before it; the longest interval of all instances, in seconds. */
+  begin: { since: number | null; interval: number };
+  children: ReactNode;
+}
+
+export function TimeProvider({ skew, begin, children }: Props) {
   const { from, to } = useSearch({ strict: false }) as { from?: unknown; to?: unknown };
   const navigate = useNavigate();
   const clock = useCallback(() => Date.now() / 1000 + skew, [skew]);
   const [now, setNow] = useState(clock);
   const [paused, setPaused] = useState(false);
   const [zone, setZoneState] = useState(storedZone);
-  const range = useMemo(() => parseRange(from, to), [from, to]);
+  const fallback = spanOf(begin.since, now, begin.interval);
+  const range = useMemo(() => parseRange(from, to, fallback), [from, to, fallback]);
   const live = range.from === null && !paused;
 
   useEffect(() => {
@@ -57,10 +65,10 @@ export function TimeProvider({ skew, children }: { skew: number; children: React
   const setRange = useCallback(
     (next: Range) => {
       setNow(clock());
-      const found = rangeSearch(next);
+      const found = rangeSearch(next, fallback);
       void navigate({ to: ".", search: (old) => ({ ...old, from: found.from, to: found.to }) });
     },
-    [navigate, clock],
+    [navigate, clock, fallback],
   );
   const value = useMemo<Time>(
     () => ({

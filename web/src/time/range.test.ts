@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { absolute, parseRange, rangeName, rangeSearch, relative, resolve, shift, stepFor, zoom } from "./range";
+import { absolute, parseRange, rangeName, rangeSearch, relative, resolve, shift, shortName, spanOf, stepFor, zoom } from "./range";
 import { clock, parseClock, span, stamp } from "./zone";
 
 const now = 1_795_000_003;
@@ -18,6 +18,20 @@ describe("parseRange", () => {
   it("reads seconds and RFC 3339", () => {
     expect(parseRange("1794990000", 1_795_000_000)).toEqual(absolute(1_794_990_000, 1_795_000_000));
     expect(parseRange("2026-11-24T12:00:00+02:00", "2026-11-24T11:00:00Z").span).toBe(3600);
+  });
+});
+
+describe("the default range", () => {
+  it.each([
+    [null, 10, 60], [5, 10, 60], [61, 10, 300], [600, 10, 900], [900, 10, 900], [901, 10, 3600], [86_400, 10, 3600], [5, 60, 300], [5, 600, 3600],
+  ])("%j s after the first reading, read every %d s, is %d s", (age, interval, span) => expect(spanOf(age === null ? null : now - age, now, interval)).toBe(span));
+  it("is what a URL without a range, or with a broken one, shows", () => {
+    expect(parseRange(undefined, undefined, 300)).toEqual(relative(300));
+    expect(parseRange("now-0m", undefined, 300)).toEqual(relative(300));
+    expect(parseRange("now-1h", undefined, 300)).toEqual(relative(3600));
+  });
+  it("is written when it was chosen, unless it is the hour that stays the default", () => {
+    expect([rangeSearch(relative(300), 300), rangeSearch(relative(3600), 300), rangeSearch(relative(3600), 3600)]).toEqual([{ from: "now-5m" }, { from: "now-1h" }, {}]);
   });
 });
 
@@ -60,6 +74,7 @@ describe("moving", () => {
     expect(zoom(absolute(now - 3600, now), "out", now).to).toBe(now);
   });
   it("names itself", () => expect([rangeName(relative(3600)), rangeName(relative(5400)), rangeName(absolute(1, 100))]).toEqual(["Last 1 hour", "Last 90 minutes", ""]));
+  it("is short on a button", () => expect([300, 5400, 86_400, 45].map(shortName)).toEqual(["5 min", "90 min", "1 d", "45 s"]));
 });
 
 describe("clock", () => {

@@ -18,6 +18,17 @@ export interface Resolved {
 }
 
 export const defaultSpan = 3600;
+const starts = [60, 300, 900] as const;
+
+/**
+ * The span of a URL without a range: an hour. While watching is younger than a quarter of one, it is the
+ * shortest preset that holds all data and a few readings, because an hour would be an empty chart with a
+ * sliver at its end. `since`: when the first reading was, null before it.
+ */
+export function spanOf(since: number | null, now: number, interval: number): number {
+  const needed = Math.max(since === null ? 0 : now - since, 5 * interval);
+  return starts.find((size) => size >= needed) ?? defaultSpan;
+}
 export const presets = [
   [60, "1 minute"], [300, "5 minutes"], [900, "15 minutes"], [1800, "30 minutes"], [3600, "1 hour"], [10_800, "3 hours"], [21_600, "6 hours"],
   [43_200, "12 hours"], [86_400, "1 day"], [172_800, "2 days"], [604_800, "7 days"], [1_209_600, "14 days"],
@@ -43,16 +54,16 @@ function clamp(span: number): number {
 }
 
 /** Reads the URL. Whatever is not a range is the default: a link never breaks the page. */
-export function parseRange(from: unknown, to: unknown): Range {
+export function parseRange(from: unknown, to: unknown, fallback = defaultSpan): Range {
   const text = from === undefined ? "" : String(from);
   const match = /^now-(\d{1,7})([smhdw])$/.exec(text);
   if (match !== null) {
     const span = Number(match[1]) * (units[match[2] ?? ""] ?? 0);
-    return span > 0 ? relative(span) : relative(defaultSpan);
+    return relative(span > 0 ? span : fallback);
   }
   const start = parseTime(from);
   const end = parseTime(to);
-  return start !== null && end !== null && start < end ? absolute(start, end) : relative(defaultSpan);
+  return start !== null && end !== null && start < end ? absolute(start, end) : relative(fallback);
 }
 
 function parseTime(value: unknown): number | null {
@@ -63,10 +74,13 @@ function parseTime(value: unknown): number | null {
   return Number.isNaN(parsed) ? null : parsed / 1000;
 }
 
-/** What the URL holds; the default range is left out. */
-export function rangeSearch(range: Range): { from?: string; to?: string } {
+/**
+ * What the URL holds; the default range is left out. A span that is the default only for the first minutes
+ * is written: who chose it keeps it.
+ */
+export function rangeSearch(range: Range, fallback = defaultSpan): { from?: string; to?: string } {
   if (range.from === null || range.to === null) {
-    return range.span === defaultSpan ? {} : { from: `now-${spanCode(range.span)}` };
+    return range.span === defaultSpan && fallback === defaultSpan ? {} : { from: `now-${spanCode(range.span)}` };
   }
   return { from: isoSeconds(range.from), to: isoSeconds(range.to) };
 }
@@ -122,6 +136,12 @@ function niceSpan(span: number, direction: "in" | "out"): number {
   const spans = presets.map(([size]) => size as number);
   const fits = direction === "out" ? spans.find((size) => size >= span) : spans.toReversed().find((size) => size <= span);
   return fits ?? span;
+}
+
+/** For a button: 15 min, 6 h, 7 d. */
+export function shortName(span: number): string {
+  const code = spanCode(span);
+  return `${code.slice(0, -1)} ${code.endsWith("m") ? "min" : code.slice(-1)}`;
 }
 
 export function rangeName(range: Range): string {

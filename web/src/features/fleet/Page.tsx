@@ -9,8 +9,10 @@ import { parseSort, type Sort, sortText } from "~/table/rows";
 import { useTime, useTimeRange } from "~/time/TimeProvider";
 import { limits, stateOf } from "~/ui/instance";
 import page from "~/ui/page.module.css";
+import { usePhone } from "~/ui/phone";
 import { Filter, Pick } from "~/ui/Pick";
 import { Failed, Stale, State } from "~/ui/State";
+import { Cards } from "./Cards";
 import { columns, pinnedRow } from "./columns";
 import { Detail } from "./Detail";
 import { FirstRun } from "./FirstRun";
@@ -26,6 +28,7 @@ const states = [["all", "all"], ["down", "down"], ["unknown", "unknown"], ["limi
 export default function FleetPage() {
   const window = useTimeRange();
   const time = useTime();
+  const narrow = usePhone();
   const search = useSearch({ from: "/" });
   const navigate = useNavigate({ from: "/" });
   const { data: fresh, error, isError, refetch } = useQuery({ ...instancesQuery(window), refetchInterval: (query) => (query.state.data === undefined || query.state.data.some((one) => one.xacts_per_second != null) ? false : 1000) });
@@ -45,6 +48,14 @@ export default function FleetPage() {
 
   if (data === undefined) return isError ? <Failed what="The fleet" error={error} onRetry={() => void refetch()} /> : <State kind="loading" title="Reading the fleet" />;
   if (isFirstRun(data, startup.data?.started, time.now)) return <FirstRun instances={data} startup={startup.data} />;
+  const shared = {
+    cols,
+    rows: shown,
+    sort,
+    onSort: (next: Sort) => void navigate({ search: (old) => ({ ...old, sort: sortText(next, fallback) }), resetScroll: false }),
+    detail: (one: Instance) => (stateOf(one) === "up" ? null : <Detail instance={one} now={time.now} zone={time.zone} />),
+    empty: <State kind="empty" title="No instance matches">Take a filter away to see the others.</State>,
+  };
   return (
     <div className={page["page"]}>
       <h1 className="hidden-text">Fleet</h1>
@@ -55,18 +66,15 @@ export default function FleetPage() {
         <Pick label="State" value={state} options={states} onPick={(value) => void navigate({ search: (old) => ({ ...old, state: value === "all" ? undefined : value }) })} />
         <span className="dim">{shown.length === data.length ? `${data.length} ${data.length === 1 ? "instance" : "instances"}` : `${shown.length} of ${data.length} instances`}{sort.id === "state" ? ", by severity, then active sessions" : ""}</span>
       </div>
-      <DataTable
-        label="Instances"
-        cols={cols}
-        rows={shown}
-        rowKey={(one) => one.id}
-        sort={sort}
-        onSort={(next) => void navigate({ search: (old) => ({ ...old, sort: sortText(next, fallback) }) })}
-        detail={(one: Instance) => (stateOf(one) === "up" ? null : <Detail instance={one} now={time.now} zone={time.zone} />)}
-        onOpen={(one) => void navigate({ to: "/instances/$id", params: { id: one.id } })}
-        pinned={[pinnedRow(summarize(shown), wal, shown.length)]}
-        empty={<State kind="empty" title="No instance matches">Take a filter away to see the others.</State>}
-      />
+      {narrow ? <Cards {...shared} /> : (
+        <DataTable
+          {...shared}
+          label="Instances"
+          rowKey={(one) => one.id}
+          onOpen={(one) => void navigate({ to: "/instances/$id", params: { id: one.id } })}
+          pinned={[pinnedRow(summarize(shown), wal, shown.length)]}
+        />
+      )}
       <div className={styles["below"]}>
         <Events query={events} zone={time.zone} window={window} now={time.now} />
         <Reasons query={ledger} />

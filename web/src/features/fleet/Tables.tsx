@@ -29,7 +29,7 @@ interface EventsProps {
 export function Events({ query, zone, window, now }: EventsProps) {
   const rows = query.data?.slice(0, 12);
   return (
-    <section className={styles["list"]} aria-label="What happened">
+    <section className={`${styles["list"]} ${styles["events"]}`} aria-label="What happened">
       <table>
         <thead>
           <tr><th scope="col">Since ↓</th><th scope="col"><span className="hidden-text">Kind</span></th><th scope="col">Where</th><th scope="col">What happened, {span(window.from, window.to, zone, now)}</th><th scope="col">Effect on the data</th></tr>
