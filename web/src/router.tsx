@@ -20,7 +20,10 @@ interface StatementsSearch {
   database?: string;
   user?: string;
   text?: string;
+  /** The statement that is open, and of which database and user; without them it is the sum over all. */
   open?: string;
+  open_database?: string;
+  open_user?: string;
 }
 
 interface CollectorsSearch {
@@ -58,6 +61,8 @@ const statements = createRoute({
     user: text(search["user"]),
     text: text(search["text"]),
     open: text(search["open"]),
+    open_database: text(search["open_database"]),
+    open_user: text(search["open_user"]),
   }),
   component: lazyRouteComponent(() => import("~/features/statements/Page")),
 });

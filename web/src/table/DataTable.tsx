@@ -29,7 +29,7 @@ interface Props<T> {
   onSort: (sort: Sort) => void;
   /** A second line under the row, for a reason and its remedy. */
   detail?: (row: T) => ReactNode;
-  selected?: string | null;
+  selected?: (row: T) => boolean;
   onOpen?: (row: T) => void;
   /** Rows that always stand at the end: cells in the order of the columns; `wide` lets the cell of that column take two more. */
   pinned?: { key: string; cells: ReactNode[]; strong?: boolean; wide?: number }[];
@@ -147,7 +147,7 @@ export function DataTable<T extends object>(props: Props<T>) {
                 tabIndex={onOpen === undefined ? undefined : 0}
                 data-open={onOpen === undefined ? undefined : true}
                 data-more={more === null ? undefined : true}
-                aria-selected={selected === undefined ? undefined : selected === row.id}
+                aria-selected={selected?.(row.original)}
                 onClick={onOpen === undefined ? undefined : (event) => (event.target as HTMLElement).closest("a,button") === null && onOpen(row.original)}
                 onKeyDown={onOpen === undefined ? undefined : (event) => event.key === "Enter" && event.target === event.currentTarget && onOpen(row.original)}
               >

@@ -16,7 +16,7 @@ interface Props {
   sort: string;
   onSort: (sort: string) => void;
   onOpen: (item: StatementItem) => void;
-  openId?: string;
+  isOpen?: (item: StatementItem) => boolean;
 }
 
 interface Row {
@@ -37,7 +37,7 @@ function Sig({ value }: { value: number | null }) {
 }
 
 /** Statements by the sorted column, and the rest of the account pinned below: nothing that was counted is left out. */
-export function StatementTable({ account, sort, onSort, onOpen, openId }: Props) {
+export function StatementTable({ account, sort, onSort, onOpen, isOpen }: Props) {
   const { seconds } = account;
   const parts = useMemo(() => accountShares(account, sort), [account, sort]);
   const rows = useMemo<Row[]>(() => account.items.map((item, i) => ({ item, share: parts.items[i] ?? null, n: numbers(item, seconds) })), [account, parts, seconds]);
@@ -99,7 +99,7 @@ export function StatementTable({ account, sort, onSort, onOpen, openId }: Props)
       sort={{ id: sorted, desc: true }}
       serverSorts
       onSort={(next) => onSort(columnOf[next.id] ?? "total_exec_time")}
-      selected={openId === undefined ? null : (rows.find((row) => row.item.query_id === openId)?.item ?? null) === null ? null : itemKey(rows.find((row) => row.item.query_id === openId)?.item as StatementItem)}
+      selected={(row) => isOpen?.(row.item) ?? false}
       onOpen={(row) => onOpen(row.item)}
       pinned={pinned}
       empty={<State kind="empty" title="No statement in this range">Either none ran under these filters, or pg_stat_statements is not read on this instance; then the reason stands above.</State>}

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { StatementItem, Statements } from "~/api/types";
-import { accountShares, addUp, numbers } from "./statements";
+import { accountShares, addUp, isOpen, numbers, openPlace, openSearch } from "./statements";
 
 const item = (sums: Record<string, number>): StatementItem => ({ query_id: "-5", query: "select 1", database: "shop", user: "web", ...sums }) as unknown as StatementItem;
 
@@ -14,6 +14,19 @@ describe("numbers", () => {
   it("has no value where the server lacks the column or nothing was counted", () => {
     expect(numbers({ calls: 0, total_exec_time: 0, rows: 0 }, 60)).toEqual({ load: 0, callsPerSecond: 0, meanMs: null, rowsPerCall: null, hit: null, tempPerSecond: null, walPerSecond: null });
     expect(numbers({ calls: 5 }, 0).callsPerSecond).toBeNull();
+  });
+});
+
+describe("what is open", () => {
+  const rows = [{ query_id: "-5", database: "shop", user: "web" }, { query_id: "-5", database: "shop", user: "worker" }, { query_id: "7", database: "shop", user: "web" }];
+  it("is the row that was opened", () => {
+    const search = openSearch(rows[1] as (typeof rows)[number]);
+    expect(rows.map((row) => isOpen(row, search))).toEqual([false, true, false]);
+    expect(openPlace(search)).toEqual({ database: "shop", user: "worker" });
+  });
+  it("is every row of the statement without a whole place", () => {
+    for (const search of [{ open: "-5" }, { open: "-5", open_user: "web" }]) expect(rows.map((row) => isOpen(row, search))).toEqual([true, true, false]);
+    expect(rows.some((row) => isOpen(row, {}))).toBe(false);
   });
 });
 

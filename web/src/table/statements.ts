@@ -69,6 +69,27 @@ function scaled(value: number | null, by: number): number | null {
   return value === null ? null : value * by;
 }
 
+/** One place of a statement: the list has an item for each. */
+export interface Place {
+  database: string;
+  user: string;
+}
+
+/** What the URL holds of an opened item. A place is whole or it is none. */
+export function openSearch(item: Place & { query_id: string }) {
+  return { open: item.query_id, open_database: item.database, open_user: item.user };
+}
+
+export function openPlace(search: { open_database?: string; open_user?: string }): Place | null {
+  return search.open_database === undefined || search.open_user === undefined ? null : { database: search.open_database, user: search.open_user };
+}
+
+/** Is this item shown by what is open? */
+export function isOpen(item: Place & { query_id: string }, search: { open?: string; open_database?: string; open_user?: string }): boolean {
+  const place = openPlace(search);
+  return item.query_id === search.open && (place === null || (item.database === place.database && item.user === place.user));
+}
+
 export const itemKey = (item: StatementItem): string => `${item.query_id} ${item.database} ${item.user}`;
 
 const ends = ["rest", "cut", "dropped"] as const;

@@ -5,7 +5,7 @@ import { eventsQuery, instanceQuery } from "~/api/queries";
 import { useKept } from "~/api/useKept";
 import { useCrosshair } from "~/chart/crosshair";
 import { StatementTable } from "~/table/StatementTable";
-import { statementsQuery } from "~/table/statements";
+import { openSearch, statementsQuery } from "~/table/statements";
 import { useTime, useTimeRange } from "~/time/TimeProvider";
 import { clock, span } from "~/time/zone";
 import { InstanceHead } from "~/ui/InstanceHead";
@@ -74,7 +74,7 @@ function TopStatements({ id, window, title }: { id: string; window: { from: numb
           account={account}
           sort="total_exec_time"
           onSort={(sort) => void navigate({ to: "/instances/$id/queries", params: { id }, search: { sort: sort === "total_exec_time" ? undefined : sort } })}
-          onOpen={(item) => void navigate({ to: "/instances/$id/queries", params: { id }, search: { open: item.query_id } })}
+          onOpen={(item) => void navigate({ to: "/instances/$id/queries", params: { id }, search: openSearch(item) })}
         />
       )}
     </section>

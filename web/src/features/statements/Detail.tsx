@@ -2,7 +2,7 @@ import { ActionIcon } from "@mantine/core";
 import { useQueries, useQuery } from "@tanstack/react-query";
 import { useEffect, useMemo, useRef } from "react";
 import { eventsQuery, seriesQuery } from "~/api/queries";
-import type { InstanceDetail, Statement, StatementSums } from "~/api/types";
+import type { InstanceDetail, StatementSums } from "~/api/types";
 import { useKept } from "~/api/useKept";
 import { Chart } from "~/chart/Chart";
 import { onGrid, type Point, sum, type Value } from "~/chart/grid";
@@ -10,27 +10,31 @@ import type { Loss } from "~/chart/gaps";
 import { ms } from "~/format/duration";
 import { count, exact, missing, percent, sig } from "~/format/number";
 import { bytes } from "~/format/unit";
-import { numbers } from "~/table/statements";
+import { numbers, type Place } from "~/table/statements";
 import { useTime, useTimeRange } from "~/time/TimeProvider";
 import { isoSeconds } from "~/time/range";
 import { date } from "~/time/zone";
 import { Copy } from "~/ui/Copy";
 import { IconClose } from "~/ui/icons";
+import { Pick } from "~/ui/Pick";
 import { marksOf } from "~/ui/marks";
 import { SqlBlock } from "~/ui/Sql";
 import { Failed, State } from "~/ui/State";
-import { perCall } from "./model";
+import { perCall, samePlace, seriesWhere, sumsOf } from "./model";
 import { statementQuery } from "./queries";
 import styles from "./statements.module.css";
 
 interface Props {
   instance: InstanceDetail;
   queryId: string;
+  /** The database and user whose numbers these are; null for the sum over all. */
+  place: Place | null;
   window: { from: number; to: number };
+  onPlace: (place: Place | null) => void;
   onClose: () => void;
 }
 
-export function Detail({ instance, queryId, window, onClose }: Props) {
+export function Detail({ instance, queryId, place, window, onPlace, onClose }: Props) {
   const { zone } = useTime();
   const { data: fresh, error, isError, refetch } = useQuery(statementQuery(instance.id, window, queryId));
   const data = useKept(fresh, queryId);
@@ -39,13 +43,14 @@ export function Detail({ instance, queryId, window, onClose }: Props) {
   useEffect(() => {
     if (ready) panel.current?.scrollIntoView({ block: "nearest" });
   }, [ready]);
-  const call = `GET /api/v1/instances/${instance.id}/series?family=statements&column=total_exec_time&fn=rate&queryid=${queryId}&from=${isoSeconds(window.from)}&to=${isoSeconds(window.to)}`;
+  const call = `GET /api/v1/instances/${instance.id}/series?family=statements&column=total_exec_time&fn=rate&${new URLSearchParams(seriesWhere(queryId, place)).toString()}&from=${isoSeconds(window.from)}&to=${isoSeconds(window.to)}`;
   return (
     <section ref={panel} className={styles["detail"]} aria-label={`Statement ${queryId}`}>
       <header>
         <h2>Statement</h2>
         <code className="mono">{queryId}</code>
-        <span className="dim">{data === undefined ? "" : where(data)}{data?.first_seen == null ? "" : `; first seen ${date(data.first_seen, zone)}`}</span>
+        {data !== undefined && <Where items={data.items} place={place} onPlace={onPlace} />}
+        {data?.first_seen != null && <span className="dim">first seen {date(data.first_seen, zone)}</span>}
         <span className={styles["fill"]} />
         <Copy text={queryId} label="Copy query id" />
         {data?.query != null && <Copy text={data.query} label="Copy SQL" />}
@@ -62,25 +67,37 @@ export function Detail({ instance, queryId, window, onClose }: Props) {
             <div className={styles["sql"]} tabIndex={0} role="region" aria-label="SQL">
               {data.query === null ? <State kind="empty" title="The text is not known yet">Texts are read when a statement is first seen, and then at most every five minutes.</State> : <SqlBlock text={data.query} />}
             </div>
-            <Charts instance={instance} queryId={queryId} />
+            <Charts instance={instance} queryId={queryId} place={place} />
           </div>
-          <Facts statement={data} />
+          <Facts sums={sumsOf(data, place)} seconds={data.seconds ?? 0} />
         </>
       )}
     </section>
   );
 }
 
-function where(statement: Statement): string {
-  const places = statement.items.map((item) => `${item.database}, user ${item.user}`);
-  return places.length <= 1 ? (places[0] ?? "") : `sums of ${places.length}: ${places.join("; ")}`;
+const placeText = (place: Place) => `${place.database}, user ${place.user}`;
+
+/** Whose numbers these are, and a way to the others and to the sum of all. */
+function Where({ items, place, onPlace }: { items: readonly Place[]; place: Place | null; onPlace: (place: Place | null) => void }) {
+  const known = place === null || items.some((item) => samePlace(item, place)) ? items : [...items, place];
+  const only = known[0];
+  if (known.length <= 1) return <span className="dim">{only === undefined ? "" : placeText(only)}</span>;
+  return (
+    <Pick
+      label="Of"
+      value={place === null ? "" : String(known.findIndex((item) => samePlace(item, place)))}
+      options={[{ value: "", label: `all ${known.length} databases and users` }, ...known.map((item, i) => ({ value: String(i), label: placeText(item) }))]}
+      onPick={(value) => onPlace(value === "" ? null : (known[Number(value)] ?? null))}
+    />
+  );
 }
 
 const columns = ["total_exec_time", "calls", "rows"] as const;
 
-function Charts({ instance, queryId }: { instance: InstanceDetail; queryId: string }) {
+function Charts({ instance, queryId, place }: { instance: InstanceDetail; queryId: string; place: Place | null }) {
   const window = useTimeRange(instance.interval ?? 60);
-  const queries = useQueries({ queries: columns.map((column) => seriesQuery(instance.id, window, window.step, { family: "statements", column, fn: "delta", queryid: queryId })) });
+  const queries = useQueries({ queries: columns.map((column) => seriesQuery(instance.id, window, window.step, { family: "statements", column, fn: "delta", ...seriesWhere(queryId, place) })) });
   const events = useQuery(eventsQuery({ from: window.from, to: window.to }, instance.id));
   const marks = useMemo(() => marksOf(events.data ?? []), [events.data]);
   const failed = queries.find((query) => query.isError && query.data === undefined);
@@ -94,7 +111,8 @@ function Charts({ instance, queryId }: { instance: InstanceDetail; queryId: stri
     // Answers change exactly when one of their times does.
     // oxlint-disable-next-line react/exhaustive-deps
   }, [stamp]);
-  const view = useKept(fresh, queryId);
+  // Another place is other numbers: they are not shown under its name while they are read.
+  const view = useKept(fresh, JSON.stringify([queryId, place]));
   if (view === undefined && failed !== undefined) return <Failed what="The series" error={failed.error} onRetry={() => void failed.refetch()} />;
   if (view === undefined) return <State kind="loading" title="Reading the series" />;
   const shared = { grid: view.grid, marks, losses: view.losses, since: instance.first_seen ?? null, patience: 3 * Math.max(instance.interval ?? 60, view.grid.step), height: 136, meanOnly: true };
@@ -114,9 +132,9 @@ function whole(list: Value[][], grid: { from: number; to: number; step: number }
   return list.length === 0 ? onGrid([], grid) : sum(list);
 }
 
-function Facts({ statement }: { statement: Statement }) {
-  const sums: StatementSums = statement.total;
-  const n = numbers(sums, statement.seconds ?? 0);
+function Facts({ sums, seconds }: { sums: StatementSums | null; seconds: number }) {
+  if (sums === null) return <p className={styles["none"]}>In this range it is not among the stored statements of this database and user.</p>;
+  const n = numbers(sums, seconds);
   const read = (name: string) => {
     const value = (sums as Record<string, unknown>)[name];
     return typeof value === "number" ? value : null;

@@ -4,7 +4,7 @@ import { useCallback, useEffect } from "react";
 import { instanceQuery } from "~/api/queries";
 import { useKept } from "~/api/useKept";
 import { StatementTable } from "~/table/StatementTable";
-import { sortable, statementsQuery } from "~/table/statements";
+import { isOpen, openPlace, openSearch, sortable, statementsQuery } from "~/table/statements";
 import { useTime, useTimeRange } from "~/time/TimeProvider";
 import { InstanceHead } from "~/ui/InstanceHead";
 import page from "~/ui/page.module.css";
@@ -29,7 +29,7 @@ export default function StatementsPage() {
   const { data: fresh, error, isError, refetch } = useQuery(statementsQuery(id, window, { sort, limit, trend: 60, database: search.database, user: search.user, text: search.text }));
   const data = useKept(fresh, id);
   const setText = useCallback((text: string) => void navigate({ search: (old) => ({ ...old, text: text === "" ? undefined : text }), replace: true }), [navigate]);
-  const close = useCallback(() => void navigate({ search: (old) => ({ ...old, open: undefined }), resetScroll: false }), [navigate]);
+  const close = useCallback(() => void navigate({ search: (old) => ({ ...old, open: undefined, open_database: undefined, open_user: undefined }), resetScroll: false }), [navigate]);
   useEffect(() => {
     if (search.open === undefined) return undefined;
     const press = (event: KeyboardEvent) => event.key === "Escape" && document.querySelector("[role=dialog]") === null && close();
@@ -59,11 +59,21 @@ export default function StatementsPage() {
             <StatementTable
               account={data}
               sort={sort}
-              openId={search.open}
+              isOpen={(item) => isOpen(item, search)}
               onSort={(next) => void navigate({ search: (old) => ({ ...old, sort: next === "total_exec_time" ? undefined : next }), resetScroll: false })}
-              onOpen={(item) => void navigate({ search: (old) => ({ ...old, open: item.query_id === old.open ? undefined : item.query_id }), resetScroll: false })}
+              onOpen={(item) => (isOpen(item, search) && openPlace(search) !== null ? close() : void navigate({ search: (old) => ({ ...old, ...openSearch(item) }), resetScroll: false }))}
             />
-            {search.open !== undefined && <Detail key={search.open} instance={known} queryId={search.open} window={window} onClose={close} />}
+            {search.open !== undefined && (
+              <Detail
+                key={search.open}
+                instance={known}
+                queryId={search.open}
+                place={openPlace(search)}
+                window={window}
+                onPlace={(place) => void navigate({ search: (old) => ({ ...old, open_database: place?.database, open_user: place?.user }), resetScroll: false })}
+                onClose={close}
+              />
+            )}
           </>
         )}
       </div>

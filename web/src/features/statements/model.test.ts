@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { Statements } from "~/api/types";
-import { digitsFor, equation, imbalance, parseLimit, perCall } from "./model";
+import type { Statement, Statements } from "~/api/types";
+import { digitsFor, equation, imbalance, parseLimit, perCall, seriesWhere, sumsOf } from "./model";
 
 describe("equation", () => {
   it("writes parts that add up to the written total", () => {
@@ -24,5 +24,10 @@ describe("imbalance", () => {
 
 describe("one statement", () => {
   it("has no mean where nothing was called", () => expect(perCall([10, 0, null, 4], [2, 0, 1, null])).toEqual([5, null, null, null]));
+  it("has the numbers of the row that was opened, or of all", () => {
+    const statement = { items: [{ query_id: "1", query: null, database: "shop", user: "web", calls: 3 }, { query_id: "1", query: null, database: "shop", user: "worker", calls: 4 }], total: { calls: 7 } } as unknown as Statement;
+    expect([null, { database: "shop", user: "worker" }, { database: "billing", user: "web" }].map((place) => sumsOf(statement, place)?.calls)).toEqual([7, 4, undefined]);
+    expect([seriesWhere("1", null), seriesWhere("1", { database: "shop", user: "web" })]).toEqual([{ queryid: "1" }, { queryid: "1", dbid: "shop", userid: "web" }]);
+  });
   it("takes a known limit only", () => expect([15, 50, 7, undefined, 1000].map(parseLimit)).toEqual([15, 50, 15, 15, 1000]));
 });

@@ -1,6 +1,7 @@
-import type { Statements, StatementSums } from "~/api/types";
+import type { Statement, Statements, StatementSums } from "~/api/types";
 import type { Value } from "~/chart/grid";
 import { count, fixed } from "~/format/number";
+import type { Place } from "~/table/statements";
 
 // The account as an equation whose written numbers add up, and the charts of one statement; pure.
 
@@ -63,6 +64,20 @@ export function perCall(total: readonly Value[], calls: readonly Value[]): Value
     const n = calls[i] ?? null;
     return value === null || n === null || n === 0 ? null : value / n;
   });
+}
+
+export function samePlace(a: Place, b: Place): boolean {
+  return a.database === b.database && a.user === b.user;
+}
+
+/** The numbers of one place are those of its row in the list; null when it has none in the range. */
+export function sumsOf(statement: Pick<Statement, "items" | "total">, place: Place | null): StatementSums | null {
+  return place === null ? statement.total : (statement.items.find((item) => samePlace(item, place)) ?? null);
+}
+
+/** Filters of the series of a statement: by the keys of the family, which take names. */
+export function seriesWhere(queryId: string, place: Place | null): Record<string, string> {
+  return { queryid: queryId, ...(place === null ? {} : { dbid: place.database, userid: place.user }) };
 }
 
 export const limits = [15, 50, 200, 1000] as const;
