@@ -24,6 +24,8 @@ interface Props {
   grid: Grid;
   series: ChartSeries[];
   stacked?: boolean;
+  /** One value far above all others does not set the axis, but is marked. */
+  robust?: boolean;
   limit?: { value: number; label: string } | null;
   marks?: Mark[];
   /** Marks are everywhere; their words only where there is one chart to read them in. */
@@ -47,7 +49,7 @@ interface Props {
 const none: never[] = [];
 
 export function Chart(props: Props) {
-  const { title, doc, unit, grid, series, stacked = false, limit = null, marks = none, losses = none, since = null, patience = 30, stale = false, height = 196 } = props;
+  const { title, doc, unit, grid, series, stacked = false, robust = false, limit = null, marks = none, losses = none, since = null, patience = 30, stale = false, height = 196 } = props;
   const palette = usePalette();
   const { zone, now, setAbsolute } = useTime();
   const at = useCrosshair();
@@ -65,12 +67,13 @@ export function Chart(props: Props) {
   }, []);
 
   const shown = useMemo(() => series.filter((one) => !off.includes(one.key)), [series, off]);
-  const view = useMemo(() => drawn(shown, unit, stacked, limit?.value ?? null), [shown, unit, stacked, limit]);
+  const view = useMemo(() => drawn(shown, unit, stacked, limit?.value ?? null, robust), [shown, unit, stacked, limit, robust]);
   const present = props.presence ?? view.total;
   const gaps = useMemo(() => findGaps({ grid, total: present, losses, now, patience, since }), [grid, present, losses, now, patience, since]);
+  const beyond = useMemo(() => view.beyond.map(({ index: i, value }) => ({ at: grid.from + (i + 0.5) * grid.step, text: withUnit(value, unit) })), [view, grid, unit]);
   const model = useMemo<PlotModel>(
-    () => ({ grid, layers: view.layers, axis: view.axis, gaps, marks, limit: limit === null ? null : { value: limit.value / view.by, label: limit.label }, palette, zone }),
-    [grid, view, gaps, marks, limit, palette, zone],
+    () => ({ grid, layers: view.layers, axis: view.axis, gaps, marks, beyond, limit: limit === null ? null : { value: limit.value / view.by, label: limit.label }, palette, zone }),
+    [grid, view, gaps, marks, beyond, limit, palette, zone],
   );
 
   const index = at === null ? null : indexAt(at, grid);
@@ -82,7 +85,7 @@ export function Chart(props: Props) {
   const hovered = hover === null ? null : gapAt(gaps, hover.at);
   const hoverIndex = hover === null ? null : indexAt(hover.at, grid);
   const whole = !unit.endsWith("/s") && unit !== "%";
-  const heading = `${title}${view.label === "" ? "" : `, ${view.label}`}${view.axis.cut ? `, axis from ${view.axis.min}` : ""}`;
+  const heading = `${title}${view.label === "" ? "" : `, ${view.label}`}${view.axis.cut ? `, axis from ${view.axis.min}` : ""}${beyond.length > 0 ? `, ${beyond.length} beyond the axis` : ""}`;
   const single = series.length === 1 ? series[0] : undefined;
 
   function step(event: React.KeyboardEvent) {

@@ -6,7 +6,7 @@ import type { Zone } from "~/time/zone";
 import { phone } from "~/ui/phone";
 import { timeText, timeTicks, tickText, type ValueAxis } from "./axes";
 import { crosshairKey } from "./crosshair";
-import { drawGaps, drawLimit, drawMarks, type Mark, stepPaths } from "./draw";
+import { type Beyond, drawBeyond, drawGaps, drawLimit, drawMarks, type Mark, stepPaths } from "./draw";
 import type { Gap } from "./gaps";
 import { type Grid, times } from "./grid";
 import type { Layer } from "./stack";
@@ -25,6 +25,7 @@ export interface PlotModel {
   axis: ValueAxis;
   gaps: Gap[];
   marks: Mark[];
+  beyond: Beyond[];
   limit: { value: number; label: string } | null;
   palette: Palette;
   zone: Zone;
@@ -108,6 +109,7 @@ export function Plot({ series, model, width, height, onMove, onSelect, onReady }
               drawGaps(u, now().gaps, now().palette, ["bridged"], uPlot.pxRatio);
               const { limit } = now();
               if (limit !== null) drawLimit(u, limit, now().palette, uPlot.pxRatio);
+              drawBeyond(u, now().beyond, now().palette, uPlot.pxRatio);
               drawMarks(u, now().marks, now().palette, uPlot.pxRatio);
             },
           ],

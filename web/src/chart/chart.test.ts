@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { tickText, timeText, timeTicks, valueAxis } from "./axes";
 import { findGaps } from "./gaps";
 import { indexAt, lastValue, mean, onGrid, ratio, sum, times } from "./grid";
+import { drawn } from "./model";
 import { flat, stack } from "./stack";
 
 const grid = { from: 1000, to: 1050, step: 10 };
@@ -69,5 +70,24 @@ describe("axes", () => {
     const ticks = timeTicks(from, from + 3600, 400, "UTC");
     expect(timeText(ticks, "UTC")).toEqual(["23:40", "23:50", "25 Nov", "00:10", "00:20", "00:30"]);
     expect(timeText(timeTicks(from, from + 60, 300, "UTC"), "UTC")[0]).toBe("23:33:30");
+  });
+});
+
+describe("a robust axis", () => {
+  const one = (values: (number | null)[]) => [{ key: "a", label: "a", token: "data" as const, values }];
+  const quiet = [211, null, 6, 1, 2, 1, 3];
+  it("is not set by one value far above the others, and marks it", () => {
+    const view = drawn(one(quiet), "ms/s", false, null, true);
+    expect([view.axis.max, view.beyond]).toEqual([6, [{ index: 0, value: 211 }]]);
+    expect(view.layers[0]?.top[0], "the value itself is kept").toBe(211);
+  });
+  it("is the whole axis where it was not asked for, where the others are near, or where there are few", () => {
+    expect(drawn(one(quiet), "ms/s", false, null).beyond).toEqual([]);
+    for (const values of [[20, 6, 5, 6, 5, 6], [211, 1, 1], [211, 0, 0, 0, 0, 0], [211, 200, 1, 1, 1, 1]]) expect(drawn(one(values), "ms/s", false, null, true).beyond).toEqual([]);
+  });
+  it("leaves out one in fifty at most", () => {
+    const values = Array.from({ length: 100 }, (_, i) => (i < 2 ? 100 : 1));
+    expect(drawn(one(values), "ms/s", false, null, true).beyond).toHaveLength(2);
+    expect(drawn(one([...values.slice(1), 100, 100]), "ms/s", false, null, true).beyond).toEqual([]);
   });
 });

@@ -138,6 +138,37 @@ export function drawMarks(u: uPlot, marks: readonly Mark[], palette: Palette, ra
   ctx.restore();
 }
 
+export interface Beyond {
+  at: number;
+  text: string;
+}
+
+/** A triangle at the top where a value goes on above the axis, with the value where there is room for it. */
+export function drawBeyond(u: uPlot, points: readonly Beyond[], palette: Palette, ratio: number): void {
+  const { ctx, bbox } = u;
+  ctx.save();
+  ctx.font = `${11 * ratio}px system-ui, sans-serif`;
+  ctx.textBaseline = "top";
+  let free = bbox.left;
+  for (const point of points) {
+    const x = Math.round(u.valToPos(point.at, "x", true));
+    const y = bbox.top + 2 * ratio;
+    ctx.fillStyle = palette.text;
+    ctx.beginPath();
+    ctx.moveTo(x, y);
+    ctx.lineTo(x + 4 * ratio, y + 6 * ratio);
+    ctx.lineTo(x - 4 * ratio, y + 6 * ratio);
+    ctx.fill();
+    const width = ctx.measureText(point.text).width;
+    const right = x + 8 * ratio + width <= bbox.left + bbox.width;
+    const left = right ? x + 8 * ratio : x - 8 * ratio - width;
+    if (left < free) continue;
+    ctx.fillText(point.text, left, y);
+    free = left + width + 8 * ratio;
+  }
+  ctx.restore();
+}
+
 /** A dashed line with its name, such as max_connections. */
 export function drawLimit(u: uPlot, limit: { value: number; label: string }, palette: Palette, ratio: number): void {
   const { ctx, bbox } = u;

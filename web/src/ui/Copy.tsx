@@ -22,9 +22,12 @@ export function Copy({ text, label = "Copy", what, compact = false }: { text: st
   );
 }
 
+/** One line leaves comments out, and those of a remedy tell what to do besides. */
+const isBlock = (text: string) => text.includes("\n") || text.includes("--");
+
 /** What mends something, within a sentence when it fits on a line; of several lines none is dropped. */
 export function Remedy({ text }: { text: string }) {
-  if (text.includes("\n")) return <CopyBlock text={text} />;
+  if (isBlock(text)) return <CopyBlock text={text} />;
   return <><SqlLine text={text} /> <Copy compact text={text} what={text} /></>;
 }
 
@@ -32,7 +35,7 @@ export function Remedy({ text }: { text: string }) {
 export function CopyBlock({ text, plain = false }: { text: string; plain?: boolean }) {
   return (
     <div className={styles["copyBlock"]}>
-      {plain ? <code className="mono">{text}</code> : text.includes("\n") ? <SqlBlock text={text} /> : <SqlLine text={text} />}
+      {plain ? <code className="mono">{text}</code> : isBlock(text) ? <SqlBlock text={text} /> : <SqlLine text={text} />}
       <Copy text={text} what={text} />
     </div>
   );

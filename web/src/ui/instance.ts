@@ -42,10 +42,28 @@ export interface Advice {
   planned: boolean;
 }
 
+/**
+ * A collector whose role may not see shared_preload_libraries can only say in a comment what to add: the
+ * statements are the same all the same, with a warning that the setting is replaced as a whole.
+ */
+export function remedyOf(note: Pick<Note, "reason" | "remedy">): string {
+  const remedy = note.remedy ?? "";
+  const library = note.reason === "not_loaded" ? /^-- add (\w+) to shared_preload_libraries[^\n]*/.exec(remedy) : null;
+  if (library === null) return remedy;
+  return [
+    "-- As a superuser. First see what is loaded now:",
+    "SHOW shared_preload_libraries;",
+    "-- This replaces that list: write its names in front, each in quotes, or they are no longer loaded.",
+    `ALTER SYSTEM SET shared_preload_libraries = '${library[1] ?? ""}';`,
+    "-- Then restart PostgreSQL; a reload is not enough.",
+    ...remedy.slice(library[0].length).split("\n").filter((line) => line !== ""),
+  ].join("\n");
+}
+
 export function advice(notes: readonly Note[]): Advice[] {
   const found = new Map<string, Advice>();
   for (const note of notes) {
-    const remedy = note.remedy ?? "";
+    const remedy = remedyOf(note);
     const key = `${note.reason}\n${remedy === "" ? note.detail : remedy}`;
     const known = found.get(key) ?? { reason: note.reason, detail: note.detail, remedy, families: [], databases: [], planned: true };
     if (!known.families.includes(note.family)) known.families.push(note.family);

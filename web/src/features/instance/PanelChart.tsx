@@ -51,6 +51,8 @@ export function PanelChart({ placed, instance, window, marks, markLabels }: Prop
       grid={shown.grid}
       series={shown.series}
       stacked={panel.stack}
+      // The first frame of a collector is short and holds its connecting: true, and no scale for the rest.
+      robust={family.name === "collector"}
       limit={limit}
       marks={marks}
       markLabels={markLabels}
