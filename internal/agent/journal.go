@@ -112,7 +112,7 @@ func (j *journal) append(ctx context.Context, generation uint64, b *frame.Batch,
 		b.ID, b.Prev = j.frameID(id), j.frameID(prev)
 		s.raw = frame.AppendBatch(s.raw[:0], b)
 		return spool.Record{
-			Kind: spool.Batch, Tick: b.Tick, CRC: frame.Checksum(s.raw), RawLen: len(s.raw), Data: frame.Compress(s.raw), Gap: s.gap, Baselines: baselines,
+			Kind: spool.Batch, Tick: b.Tick, CRC: frame.Checksum(s.raw), RawLen: len(s.raw), Data: frame.CompressBatch(s.raw), Gap: s.gap, Baselines: baselines,
 		}, nil
 	})
 	return err

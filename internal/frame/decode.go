@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 	"unicode/utf8"
 
@@ -21,6 +20,9 @@ const (
 	// MaxCells bounds rows x columns over a batch, since a constant column of any
 	// length takes a few bytes.
 	MaxCells = 8_000_000
+	// MaxTexts bounds the bytes of all texts in a batch's columns, each as often as it
+	// occurs: one that occurs again takes a byte or two.
+	MaxTexts = MaxRaw
 )
 
 // ErrMalformed is what every decoding error wraps.
@@ -42,7 +44,9 @@ func DecodeBatch(data []byte) (*Batch, error) {
 // DecodeFrame decodes one frame and gives the bytes behind it.
 func DecodeFrame(data []byte) (*Frame, []byte, error) {
 	d := &decoder{b: data}
+	d.begin()
 	f := d.frame()
+	d.finish()
 	if d.err != nil {
 		return nil, nil, d.err
 	}
@@ -51,9 +55,15 @@ func DecodeFrame(data []byte) (*Frame, []byte, error) {
 
 type decoder struct {
 	b     []byte
+	plain []byte // what encoder.plain was
 	err   error
 	cells int
-	seen  map[string]bool // names of the columns of one frame
+	texts int // bytes
+	tick  int64
+	again []string // literals of this batch
+	spans []span
+
+	micros []int64
 }
 
 func (d *decoder) fail(format string, args ...any) {
@@ -65,259 +75,149 @@ func (d *decoder) fail(format string, args ...any) {
 
 func (d *decoder) batch() *Batch {
 	b := &Batch{}
-	if v := d.byte(); d.err == nil && v != formatVersion {
-		d.fail("format version %d, this build reads %d", v, formatVersion)
+	if d.head(b); d.err != nil {
 		return b
 	}
-	b.ID, b.Prev = d.id(), d.id()
-	b.Instance = d.string("instance")
-	b.Database = d.string("database")
-	b.Lane = d.lane()
-	b.Tick = d.varint()
-	b.Server = d.server()
-	for range d.count("schedules", MaxItems) {
-		s := Schedule{Family: d.name("family"), Database: d.string("database"), Lane: d.lane(), From: d.varint(), Until: d.varint(), Every: d.varint(),
-			Reason: d.string("reason"), Limit: d.string("limit"), Detail: d.string("detail"), Remedy: d.string("remedy")}
-		for range d.count("absent columns", MaxColumns) {
-			s.Absent = append(s.Absent, d.name("absent column"))
-		}
-		if d.err != nil {
-			return b
-		}
-		b.Schedules = append(b.Schedules, s)
+	d.tick = b.Tick
+	d.begin()
+	s := &b.Server
+	head := d.byte()
+	b.Lane = d.lane(head)
+	s.InRecovery = head&headRecovery != 0
+	b.Instance, b.Database = d.text("instance"), d.text("database")
+	s.SystemID, s.Incarnation, s.Version = d.fixed(), uint32(d.uvarint()), int32(d.varint())
+	s.VersionText = d.text("version")
+	if head&headVersion != 0 {
+		s.VersionText = versionText(s.Version) + s.VersionText
 	}
-	for range d.count("outcomes", MaxItems) {
-		o := Outcome{Family: d.name("family"), Database: d.string("database"), Lane: d.lane(), Code: Code(d.byte())}
-		if d.err == nil && (o.Code < Stored || o.Code > OutcomeDropped) {
-			d.fail("outcome code %d", o.Code)
-		}
-		o.First = d.varint()
-		o.Last = o.First + d.varint()
-		o.N = d.varint()
-		o.Reason, o.Detail = d.string("reason"), d.string("detail")
-		o.At, o.Since = d.varint(), d.varint()
-		if d.err != nil {
-			return b
-		}
-		b.Outcomes = append(b.Outcomes, o)
+	if head&headStarted != 0 {
+		s.PostmasterStart = d.tick - d.varint()
 	}
-	for range d.count("unobserved", MaxItems) {
-		u := Unobserved{Family: d.name("family"), Database: d.string("database"), Reason: d.string("reason"), Since: d.varint(), At: d.varint(), Detail: d.string("detail")}
-		for range d.count("upper bounds", MaxColumns) {
-			if u.Upper == nil {
-				u.Upper = map[string]int64{}
-			}
-			name := d.name("column")
-			u.Upper[name] = d.varint()
-		}
-		if d.err != nil {
-			return b
-		}
-		b.Unobserved = append(b.Unobserved, u)
-	}
-	for range d.count("frames", MaxItems) {
-		f := d.frame()
-		if d.err != nil {
-			return b
-		}
-		b.Frames = append(b.Frames, f)
-	}
-	return b
-}
-
-func (d *decoder) server() Server {
-	s := Server{SystemID: d.uvarint(), Incarnation: uint32(d.uvarint()), Version: int32(d.varint()), VersionText: d.string("version"), InRecovery: d.bool(),
-		PostmasterStart: d.varint(), MaxConnections: int32(d.varint()), Role: d.string("role"), IntervalUs: d.varint()}
+	s.MaxConnections, s.Role, s.IntervalUs = int32(d.varint()), d.text("role"), d.varint()
 	for range d.count("labels", MaxColumns) {
 		if s.Labels == nil {
 			s.Labels = map[string]string{}
 		}
-		k := d.string("label")
-		s.Labels[k] = d.string("label value")
+		k := d.text("label")
+		s.Labels[k] = d.text("label value")
+	}
+	list(d, "schedules", &b.Schedules, (*decoder).schedule)
+	list(d, "outcomes", &b.Outcomes, (*decoder).outcome)
+	list(d, "unobserved", &b.Unobserved, (*decoder).unobserved)
+	list(d, "frames", &b.Frames, (*decoder).frame)
+	d.finish()
+	return b
+}
+
+// begin takes what stands together before the rest.
+func (d *decoder) begin() {
+	n := d.uvarint()
+	if n > uint64(len(d.b)/8) {
+		d.fail("truncated")
+		return
+	}
+	d.plain, d.b = d.b[:8*n], d.b[8*n:]
+}
+
+// finish says whether all of it was used.
+func (d *decoder) finish() {
+	if len(d.plain) > 0 {
+		d.fail("%d bytes belong nowhere", len(d.plain))
+	}
+}
+
+// head reads what appendHead wrote.
+func (d *decoder) head(b *Batch) {
+	d.version()
+	b.ID, b.Prev, b.Tick = d.id(), d.id(), d.varint()
+}
+
+func (d *decoder) version() {
+	if v := d.byte(); d.err == nil && v != formatVersion {
+		d.fail("format version %d, this build reads %d", v, formatVersion)
+	}
+}
+
+// list reads a number of items and these. Capacity is given for few: the number is
+// not to be believed before they are there.
+func list[T any](d *decoder, what string, to *[]T, read func(*decoder) T) {
+	n := d.count(what, MaxItems)
+	if n > 0 {
+		*to = make([]T, 0, min(n, 32))
+	}
+	for range n {
+		x := read(d)
+		if d.err != nil {
+			return
+		}
+		*to = append(*to, x)
+	}
+}
+
+func (d *decoder) schedule() Schedule {
+	s := Schedule{Family: d.text("family"), Database: d.text("database")}
+	head := d.byte()
+	s.Lane = d.lane(head)
+	s.From = d.tick + d.varint()
+	if head&scheduleUntil != 0 {
+		s.Until = s.From + d.varint()
+	}
+	s.Every = d.varint()
+	s.Reason, s.Limit, s.Detail, s.Remedy = d.text("reason"), d.text("limit"), d.text("detail"), d.text("remedy")
+	for range d.count("absent columns", MaxColumns) {
+		s.Absent = append(s.Absent, d.text("absent column"))
 	}
 	return s
 }
 
-func (d *decoder) frame() Frame {
-	f := Frame{Family: d.name("family"), Database: d.string("database"), Part: Part(d.byte())}
-	if d.err == nil && f.Part > Dropped {
-		d.fail("family %q: part %d", f.Family, f.Part)
-	}
-	f.Since = d.varint()
-	f.At = f.Since + d.varint()
-	rows := d.uvarint()
-	if rows > MaxRows {
-		d.fail("family %q: %d rows, at most %d", f.Family, rows, MaxRows)
-		return f
-	}
-	f.N = int(rows)
-	columns := d.count("columns", MaxColumns)
-	if d.seen == nil {
-		d.seen = map[string]bool{}
-	}
-	clear(d.seen)
-	f.Columns = make([]Column, 0, min(columns, 64))
-	for range columns {
-		c := d.column(f.Family, f.N)
-		if d.err == nil && d.seen[c.Name] {
-			d.fail("family %q: column %q twice", f.Family, c.Name)
-		}
-		if d.err != nil {
-			return f
-		}
-		d.seen[c.Name] = true
-		f.Columns = append(f.Columns, c)
-	}
-	if f.N > 0 && len(f.Columns) == 0 {
-		d.fail("family %q: %d rows without columns", f.Family, f.N)
-	}
-	return f
-}
-
-func (d *decoder) column(family string, n int) Column {
-	c := Column{Name: d.name("column")}
+func (d *decoder) outcome() Outcome {
 	head := d.byte()
-	typ, form := head>>2&7, head>>5
-	if d.err == nil && (int(typ) >= len(types) || form >= forms) {
-		d.fail("family %q column %q: type %d, form %d", family, c.Name, typ, form)
+	o := Outcome{Lane: d.lane(head), Code: Code(head >> 2 & 7), First: d.tick, Last: d.tick, N: 1}
+	if d.err == nil && (o.Code < Stored || o.Code > OutcomeDropped) {
+		d.fail("outcome code %d", o.Code)
 	}
-	if d.cells += n; d.err == nil && d.cells > MaxCells {
-		d.fail("family %q column %q: more than %d cells", family, c.Name, MaxCells)
+	o.Family, o.Database = d.text("family"), d.text("database")
+	if head&outcomeOther != 0 {
+		o.First = d.tick + d.varint()
+		o.Last = o.First + d.varint()
+		o.N = d.varint()
 	}
-	if d.err != nil {
-		return c
+	if head&outcomeText != 0 {
+		o.Reason, o.Detail = d.text("reason"), d.text("detail")
 	}
-	c.Kind, c.Type = kinds[head&3], types[typ]
-	isInt := c.Type != catalog.Float && c.Type != catalog.Text
-	values := n // that follow, one by one
-	switch form {
-	case formNull:
-		c.Null = make([]bool, n)
-		for i := range c.Null {
-			c.Null[i] = true
-		}
-		values = 0
-	case formConst:
-		values = min(n, 1)
-	case formValuesNull, formFixedNull:
-		c.Null = d.bits(n)
-		for _, null := range c.Null {
-			if null {
-				values--
-			}
-		}
-	case formSparse:
-		values = (n + 7) / 8
+	if head&outcomeSpan != 0 {
+		o.Since, o.At = d.span()
 	}
-	width := 1 // a value takes at least that
-	if form == formFixed || form == formFixedNull {
-		width = 8
-	}
-	if d.err == nil && values > len(d.b)/width {
-		d.fail("family %q column %q: truncated", family, c.Name)
-	}
-	if d.err != nil {
-		return c
-	}
-	switch c.Type {
-	case catalog.Float:
-		c.Floats = make([]float64, n)
-	case catalog.Text:
-		c.Texts = make([]string, n)
-	default:
-		c.Ints = make([]int64, n)
-	}
-	switch {
-	case form == formNull:
-	case form == formConst && n == 0,
-		form == formSparse && !isInt,
-		c.Type == catalog.Float && width == 1,
-		c.Type == catalog.Text && width == 8:
-		d.fail("family %q column %q: form %d for %d values of type %s", family, c.Name, form, n, c.Type)
-	case c.Type == catalog.Float:
-		for i := range c.Floats {
-			if c.Null == nil || !c.Null[i] {
-				c.Floats[i] = math.Float64frombits(d.fixed())
-			}
-		}
-	case c.Type == catalog.Text && form == formConst:
-		v := d.string(c.Name)
-		for i := range c.Texts {
-			c.Texts[i] = v
-		}
-	case c.Type == catalog.Text:
-		d.texts(&c)
-	case form == formConst:
-		v := d.varint()
-		for i := range c.Ints {
-			c.Ints[i] = v
-		}
-	case form == formSparse:
-		d.sparse(c.Ints)
-	case width == 8:
-		for i := range c.Ints {
-			if c.Null == nil || !c.Null[i] {
-				c.Ints[i] = int64(d.fixed())
-			}
-		}
-	default:
-		d.ints(&c)
-	}
-	return c
+	return o
 }
 
-func (d *decoder) ints(c *Column) {
-	least := d.varint()
-	b := d.b
-	for i := range c.Ints {
-		if c.Null != nil && c.Null[i] {
-			continue
+func (d *decoder) unobserved() Unobserved {
+	u := Unobserved{Family: d.text("family"), Database: d.text("database"), Reason: d.text("reason")}
+	u.Since, u.At = d.span()
+	u.Detail = d.text("detail")
+	for range d.count("upper bounds", MaxColumns) {
+		if u.Upper == nil {
+			u.Upper = map[string]int64{}
 		}
-		var x uint64
-		if len(b) > 0 && b[0] < 0x80 {
-			x, b = uint64(b[0]), b[1:]
-		} else {
-			var n int
-			if x, n = binary.Uvarint(b); n <= 0 {
-				d.fail("column %q: bad number", c.Name)
-				return
-			}
-			b = b[n:]
-		}
-		c.Ints[i] = int64(uint64(least) + x)
+		name := d.text("column")
+		u.Upper[name] = d.varint()
 	}
-	d.b = b
+	return u
 }
 
-func (d *decoder) sparse(ints []int64) {
-	bits := d.b[:(len(ints)+7)/8]
-	d.b = d.b[len(bits):]
-	for i := range ints {
-		if bits[i/8]&(1<<(i%8)) != 0 {
-			if ints[i] = int64(d.uvarint()); ints[i] <= 0 && d.err == nil {
-				d.fail("a sparse column with %d", ints[i])
-			}
-			if d.err != nil {
-				return
-			}
+func (d *decoder) span() (since, at int64) {
+	if n := int(d.byte()); n > 0 {
+		if n > maxSpans || n > len(d.spans) {
+			d.fail("times %d back, there are %d", n, len(d.spans))
+			return 0, 0
 		}
+		s := d.spans[len(d.spans)-n]
+		return s.since, s.at
 	}
-}
-
-// texts reads strings; the same one again, as it comes in names, is kept once.
-func (d *decoder) texts(c *Column) {
-	last := ""
-	for i := range c.Texts {
-		if c.Null != nil && c.Null[i] {
-			continue
-		}
-		if n, size := binary.Uvarint(d.b); size > 0 && n == uint64(len(last)) && uint64(len(d.b)-size) >= n && string(d.b[size:size+len(last)]) == last {
-			d.b = d.b[size+len(last):]
-		} else if last = d.string(c.Name); d.err != nil {
-			return
-		}
-		c.Texts[i] = last
-	}
+	at = d.tick + d.varint()
+	since = at - d.varint()
+	d.spans = append(d.spans, span{since, at})
+	return since, at
 }
 
 func (d *decoder) id() ID {
@@ -343,16 +243,9 @@ func (d *decoder) byte() byte {
 	return x
 }
 
-func (d *decoder) bool() bool {
-	x := d.byte()
-	if x > 1 {
-		d.fail("boolean %d", x)
-	}
-	return x == 1
-}
-
-func (d *decoder) lane() catalog.Lane {
-	x := d.byte()
+// lane is in the lowest two bits of a head.
+func (d *decoder) lane(head byte) catalog.Lane {
+	x := head & 3
 	if x == 0 || int(x) >= len(lanes) {
 		d.fail("lane %d", x)
 		return ""
@@ -360,28 +253,13 @@ func (d *decoder) lane() catalog.Lane {
 	return lanes[x]
 }
 
-// name reads a name that appendName wrote.
-func (d *decoder) name(what string) string {
-	n := d.uvarint()
-	switch {
-	case d.err != nil:
-		return ""
-	case n == 0:
-		return d.string(what)
-	case n > uint64(len(names)):
-		d.fail("%s: no name has the number %d", what, n)
-		return ""
-	}
-	return names[n-1]
-}
-
 func (d *decoder) fixed() uint64 {
-	if len(d.b) < 8 {
+	if len(d.plain) < 8 {
 		d.fail("truncated")
 		return 0
 	}
-	x := binary.LittleEndian.Uint64(d.b)
-	d.b = d.b[8:]
+	x := binary.LittleEndian.Uint64(d.plain)
+	d.plain = d.plain[8:]
 	return x
 }
 
@@ -415,11 +293,34 @@ func (d *decoder) count(what string, limit int) int {
 	return int(x)
 }
 
-func (d *decoder) string(what string) string {
-	n := d.uvarint()
-	if d.err != nil {
+// text reads a text in one of its three forms.
+func (d *decoder) text(what string) string {
+	x := d.uvarint()
+	n := x >> 2
+	if d.err != nil || x == 0 {
 		return ""
 	}
+	switch x & 3 {
+	case textLiteral:
+		s := d.literal(what, n)
+		if d.err == nil && len(s) >= minAgain && len(s) <= maxAgain && len(d.again) < maxKept {
+			d.again = append(d.again, s)
+		}
+		return s
+	case textWord:
+		if n < uint64(len(dict.words)) {
+			return dict.words[n]
+		}
+	case textAgain:
+		if n < uint64(len(d.again)) {
+			return d.again[n]
+		}
+	}
+	d.fail("%s: no text has the number %d", what, x)
+	return ""
+}
+
+func (d *decoder) literal(what string, n uint64) string {
 	if n > MaxText || n > uint64(len(d.b)) {
 		d.fail("%s: %d bytes", what, n)
 		return ""
@@ -431,17 +332,4 @@ func (d *decoder) string(what string) string {
 		return ""
 	}
 	return s
-}
-
-func (d *decoder) bits(n int) []bool {
-	if len(d.b) < (n+7)/8 {
-		d.fail("truncated")
-		return nil
-	}
-	out := make([]bool, n)
-	for i := range out {
-		out[i] = d.b[i/8]&(1<<(i%8)) != 0
-	}
-	d.b = d.b[(n+7)/8:]
-	return out
 }

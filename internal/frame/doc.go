@@ -6,5 +6,8 @@
 //
 // It knows the catalog's types, not its families: a batch names its families,
 // columns, kinds and types, so a backend can store what an older or newer
-// collector sends and say which names it does not know.
+// collector sends and say which names it does not know. Names and words of the
+// frozen dictionary.txt travel as numbers, a family's columns as bits over the list
+// that it has there; all others travel by name, so the catalog may grow without
+// another format. Each batch can be read alone.
 package frame

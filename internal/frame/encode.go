@@ -4,31 +4,61 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/pganalytics/pganalytics/internal/catalog"
 )
 
-// The encoding: unsigned varints, zigzag varints, length-prefixed strings, names of
-// families and columns as numbers (names.go); a frame column by column, each in the
-// cheapest form. The first byte of a batch is the format's version.
-const formatVersion = 1
+// The encoding: unsigned varints, zigzag varints, times as what they are beside the
+// batch's tick, texts as numbers where the dictionary or the batch has them already;
+// a frame column by column, each in the cheapest form. The first byte of a batch is
+// the format's version. What is 8 bytes of any value each, hashes above all, stands
+// together before the rest, so that it is not in the way of compression.
+const formatVersion = 2
 
-// Forms of a column. Together with kind and type they are one byte.
+// The lowest two bits of a text's first number say what it is.
 const (
-	formNull       = iota // all NULL: nothing follows
-	formConst             // none NULL, all the same: one value
-	formValues            // none NULL: integers as the least one and what each is above it
-	formFixed             // none NULL, 8 bytes each: hashes, which no varint shortens
-	formValuesNull        // bits say which are NULL; then formValues of the others
-	formFixedNull         // likewise
-	formSparse            // none NULL, most are 0: bits say which are not; then these
-	forms
+	textLiteral = iota // the number is its length, the bytes follow
+	textWord           // the number is that of a word of the dictionary
+	textAgain          // the number is that of an earlier literal of this batch
 )
 
-// A code is one less than the value's place in its list, and in a byte with others:
-// kinds take 2 bits, types 3, forms 3.
+// Literals that can be referred to again.
+const (
+	minAgain = 2
+	maxAgain = 256  // bytes
+	maxKept  = 4096 // literals
+)
+
+// maxSpans is how many of a batch's last spans (since, at) can be referred to.
+const maxSpans = 16
+
+// Bits of a batch's head, beside its lane in the lowest two.
+const (
+	headRecovery = 4 << iota
+	headVersion  // the version's text begins with what follows from its number
+	headStarted  // the postmaster's start is known
+)
+
+// Bits of a schedule's head, beside its lane.
+const scheduleUntil = 4
+
+// Bits of an outcome's head, beside its lane and, from bit 2 on, its code.
+const (
+	outcomeOther = 32 << iota // not the batch's tick, or several
+	outcomeText               // reason or detail
+	outcomeSpan               // since and at
+)
+
+// Bits of a frame's head, beside its part in the lowest two.
+const (
+	frameAll   = 4 << iota // it has all listed columns of its family
+	frameOther             // it has others, by name
+)
+
+// A code is a value's place in its list.
 var (
 	kinds = []catalog.Kind{catalog.Key, catalog.Label, catalog.Counter, catalog.Gauge}
 	types = []catalog.Type{catalog.Int, catalog.Float, catalog.Text, catalog.Time, catalog.Bool}
@@ -44,228 +74,71 @@ func code[T comparable](list []T, v T) byte {
 	panic(fmt.Sprintf("BUG: no code for %v", v))
 }
 
+type span struct{ since, at int64 }
+
+// encoder writes one batch, or one frame alone.
+type encoder struct {
+	b     []byte
+	plain []byte // what no compression shortens
+	tick  int64
+	again map[string]uint64
+	spans []span
+
+	others []int   // columns of the frame that the dictionary does not list
+	micros []int64 // a column of floats as integers
+}
+
+// encoders keeps a few for good: a sync.Pool forgets them at every collection, which
+// in a collector is about once a cycle.
+var encoders = make(chan *encoder, 8)
+
+func newEncoder(tick int64) *encoder {
+	var e *encoder
+	select {
+	case e = <-encoders:
+	default:
+		e = &encoder{again: map[string]uint64{}}
+	}
+	e.tick = tick
+	return e
+}
+
+// end appends what was written to dst.
+func (e *encoder) end(dst []byte) []byte {
+	dst = binary.AppendUvarint(slices.Grow(dst, len(e.plain)+len(e.b)+binary.MaxVarintLen64), uint64(len(e.plain)/8))
+	dst = append(append(dst, e.plain...), e.b...)
+	if cap(e.b) > maxRawBuffer || cap(e.plain) > maxRawBuffer || cap(e.micros) > maxRawBuffer/8 || cap(e.spans) > 1024 || len(e.again) > 256 {
+		return dst // one giant batch must not hold memory for ever
+	}
+	e.b, e.plain, e.spans = e.b[:0], e.plain[:0], e.spans[:0]
+	clear(e.again)
+	select {
+	case encoders <- e:
+	default:
+	}
+	return dst
+}
+
 // AppendBatch appends the encoding of b to dst.
 func AppendBatch(dst []byte, b *Batch) []byte {
-	dst = append(dst, formatVersion)
-	dst = appendID(dst, b.ID)
-	dst = appendID(dst, b.Prev)
-	dst = appendString(dst, b.Instance)
-	dst = appendString(dst, b.Database)
-	dst = append(dst, code(lanes, b.Lane))
-	dst = binary.AppendVarint(dst, b.Tick)
-	dst = appendServer(dst, &b.Server)
-	dst = binary.AppendUvarint(dst, uint64(len(b.Schedules)))
-	for i := range b.Schedules {
-		s := &b.Schedules[i]
-		dst = appendName(dst, s.Family)
-		dst = appendString(dst, s.Database)
-		dst = append(dst, code(lanes, s.Lane))
-		dst = binary.AppendVarint(dst, s.From)
-		dst = binary.AppendVarint(dst, s.Until)
-		dst = binary.AppendVarint(dst, s.Every)
-		dst = appendString(dst, s.Reason)
-		dst = appendString(dst, s.Limit)
-		dst = appendString(dst, s.Detail)
-		dst = appendString(dst, s.Remedy)
-		dst = binary.AppendUvarint(dst, uint64(len(s.Absent)))
-		for _, a := range s.Absent {
-			dst = appendName(dst, a)
-		}
-	}
-	dst = binary.AppendUvarint(dst, uint64(len(b.Outcomes)))
-	for i := range b.Outcomes {
-		o := &b.Outcomes[i]
-		dst = appendName(dst, o.Family)
-		dst = appendString(dst, o.Database)
-		dst = append(dst, code(lanes, o.Lane), byte(o.Code))
-		dst = binary.AppendVarint(dst, o.First)
-		dst = binary.AppendVarint(dst, o.Last-o.First)
-		dst = binary.AppendVarint(dst, o.N)
-		dst = appendString(dst, o.Reason)
-		dst = appendString(dst, o.Detail)
-		dst = binary.AppendVarint(dst, o.At)
-		dst = binary.AppendVarint(dst, o.Since)
-	}
-	dst = binary.AppendUvarint(dst, uint64(len(b.Unobserved)))
-	for i := range b.Unobserved {
-		u := &b.Unobserved[i]
-		dst = appendName(dst, u.Family)
-		dst = appendString(dst, u.Database)
-		dst = appendString(dst, u.Reason)
-		dst = binary.AppendVarint(dst, u.Since)
-		dst = binary.AppendVarint(dst, u.At)
-		dst = appendString(dst, u.Detail)
-		dst = binary.AppendUvarint(dst, uint64(len(u.Upper)))
-		for _, k := range slices.Sorted(maps.Keys(u.Upper)) {
-			dst = appendName(dst, k)
-			dst = binary.AppendVarint(dst, u.Upper[k])
-		}
-	}
-	dst = binary.AppendUvarint(dst, uint64(len(b.Frames)))
-	for i := range b.Frames {
-		dst = AppendFrame(dst, &b.Frames[i])
-	}
-	return dst
+	e := newEncoder(b.Tick)
+	e.batch(b)
+	return e.end(appendHead(dst, b.ID, b.Prev, b.Tick))
 }
 
-func appendServer(dst []byte, s *Server) []byte {
-	dst = binary.AppendUvarint(dst, s.SystemID)
-	dst = binary.AppendUvarint(dst, uint64(s.Incarnation))
-	dst = binary.AppendVarint(dst, int64(s.Version))
-	dst = appendString(dst, s.VersionText)
-	dst = appendBool(dst, s.InRecovery)
-	dst = binary.AppendVarint(dst, s.PostmasterStart)
-	dst = binary.AppendVarint(dst, int64(s.MaxConnections))
-	dst = appendString(dst, s.Role)
-	dst = binary.AppendVarint(dst, s.IntervalUs)
-	dst = binary.AppendUvarint(dst, uint64(len(s.Labels)))
-	for _, k := range slices.Sorted(maps.Keys(s.Labels)) {
-		dst = appendString(dst, k)
-		dst = appendString(dst, s.Labels[k])
-	}
-	return dst
-}
-
-// AppendFrame appends the encoding of f to dst. Reset columns are not sent.
+// AppendFrame appends the encoding of f alone to dst. Reset columns are not sent.
 func AppendFrame(dst []byte, f *Frame) []byte {
-	dst = appendName(dst, f.Family)
-	dst = appendString(dst, f.Database)
-	dst = append(dst, byte(f.Part))
-	dst = binary.AppendVarint(dst, f.Since)
-	dst = binary.AppendVarint(dst, f.At-f.Since)
-	dst = binary.AppendUvarint(dst, uint64(f.N))
-	n := 0
-	for i := range f.Columns {
-		if f.Columns[i].Kind != catalog.Reset {
-			n++
-		}
-	}
-	dst = binary.AppendUvarint(dst, uint64(n))
-	for i := range f.Columns {
-		if f.Columns[i].Kind != catalog.Reset {
-			dst = appendColumn(dst, &f.Columns[i], f.N)
-		}
-	}
-	return dst
+	e := newEncoder(0)
+	e.frame(f)
+	return e.end(dst)
 }
 
-func appendColumn(dst []byte, c *Column, n int) []byte {
-	nulls := 0
-	for _, null := range c.Null {
-		if null {
-			nulls++
-		}
-	}
-	form, least := formOf(c, n, nulls)
-	dst = appendName(dst, c.Name)
-	dst = append(dst, code(kinds, c.Kind)|code(types, c.Type)<<2|form<<5)
-	if form == formNull {
-		return dst
-	}
-	null := c.Null
-	if form == formValuesNull || form == formFixedNull {
-		dst = appendBits(dst, null)
-	} else {
-		null = nil
-	}
-	switch {
-	case c.Type == catalog.Float:
-		for i, v := range c.Floats {
-			if null == nil || !null[i] {
-				dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(v))
-			}
-		}
-	case c.Type == catalog.Text && form == formConst:
-		dst = appendString(dst, c.Texts[0])
-	case c.Type == catalog.Text:
-		for i, v := range c.Texts {
-			if null == nil || !null[i] {
-				dst = appendString(dst, v)
-			}
-		}
-	case form == formConst:
-		dst = binary.AppendVarint(dst, c.Ints[0])
-	case form == formFixed || form == formFixedNull:
-		for i, v := range c.Ints {
-			if null == nil || !null[i] {
-				dst = binary.LittleEndian.AppendUint64(dst, uint64(v))
-			}
-		}
-	case form == formSparse:
-		dst = appendSparse(dst, c.Ints)
-	default:
-		dst = binary.AppendVarint(dst, least)
-		for i, v := range c.Ints {
-			if null == nil || !null[i] {
-				dst = binary.AppendUvarint(dst, uint64(v)-uint64(least))
-			}
-		}
-	}
-	return dst
-}
-
-// formOf picks the form of a column, for integers with the least that is not NULL.
-func formOf(c *Column, n, nulls int) (form byte, least int64) {
-	if nulls == n {
-		return formNull, 0
-	}
-	withNull := func(form byte) byte {
-		if nulls > 0 {
-			return form + (formValuesNull - formValues)
-		}
-		return form
-	}
-	switch c.Type {
-	case catalog.Float:
-		return withNull(formFixed), 0
-	case catalog.Text:
-		for _, v := range c.Texts {
-			if nulls > 0 || v != c.Texts[0] {
-				return withNull(formValues), 0
-			}
-		}
-		return formConst, 0
-	}
-	greatest, zeros := int64(math.MinInt64), 0
-	least = math.MaxInt64
-	for i, v := range c.Ints {
-		if nulls > 0 && c.Null[i] {
-			continue
-		}
-		least, greatest = min(least, v), max(greatest, v)
-		if v == 0 {
-			zeros++
-		}
-	}
-	switch {
-	case least == greatest && nulls == 0:
-		return formConst, least
-	// Only what is spread over nearly all of 64 bits: a varint of it takes 9 or 10.
-	case uint64(greatest)-uint64(least) >= 1<<58:
-		return withNull(formFixed), least
-	case nulls == 0 && 2*zeros > n && least == 0:
-		return formSparse, 0
-	}
-	return withNull(formValues), least
-}
-
-// appendSparse appends which numbers are not 0, and these; none is negative.
-func appendSparse(dst []byte, ints []int64) []byte {
-	for i := 0; i < len(ints); i += 8 {
-		var x byte
-		for j, v := range ints[i:min(i+8, len(ints))] {
-			if v != 0 {
-				x |= 1 << j
-			}
-		}
-		dst = append(dst, x)
-	}
-	for _, v := range ints {
-		if v != 0 {
-			dst = binary.AppendUvarint(dst, uint64(v))
-		}
-	}
-	return dst
+// appendHead appends what a batch begins with, and an envelope says outside.
+func appendHead(dst []byte, id, prev ID, tick int64) []byte {
+	dst = append(dst, formatVersion)
+	dst = appendID(dst, id)
+	dst = appendID(dst, prev)
+	return binary.AppendVarint(dst, tick)
 }
 
 func appendID(dst []byte, id ID) []byte {
@@ -274,36 +147,156 @@ func appendID(dst []byte, id ID) []byte {
 	return binary.AppendUvarint(dst, id.Seq)
 }
 
-// appendName appends a name by its number, or 0 and the name.
-func appendName(dst []byte, name string) []byte {
-	if n := nameNumber[name]; n > 0 {
-		return binary.AppendUvarint(dst, n)
+func (e *encoder) batch(b *Batch) {
+	s := &b.Server
+	head := code(lanes, b.Lane) | flag(s.InRecovery, headRecovery) | flag(s.PostmasterStart != 0, headStarted)
+	versionText, follows := strings.CutPrefix(s.VersionText, versionText(s.Version))
+	e.byte(head | flag(follows, headVersion))
+	e.text(b.Instance)
+	e.text(b.Database)
+	e.fixed(s.SystemID)
+	e.uvarint(uint64(s.Incarnation))
+	e.varint(int64(s.Version))
+	e.text(versionText)
+	if s.PostmasterStart != 0 {
+		e.varint(e.tick - s.PostmasterStart)
 	}
-	return appendString(append(dst, 0), name)
-}
-
-func appendString(dst []byte, s string) []byte {
-	s = clean(s)
-	dst = binary.AppendUvarint(dst, uint64(len(s)))
-	return append(dst, s...)
-}
-
-func appendBool(dst []byte, b bool) []byte {
-	if b {
-		return append(dst, 1)
+	e.varint(int64(s.MaxConnections))
+	e.text(s.Role)
+	e.varint(s.IntervalUs)
+	e.uvarint(uint64(len(s.Labels)))
+	for _, k := range slices.Sorted(maps.Keys(s.Labels)) {
+		e.text(k)
+		e.text(s.Labels[k])
 	}
-	return append(dst, 0)
-}
-
-func appendBits(dst []byte, bits []bool) []byte {
-	for i := 0; i < len(bits); i += 8 {
-		var x byte
-		for j, b := range bits[i:min(i+8, len(bits))] {
-			if b {
-				x |= 1 << j
-			}
+	e.uvarint(uint64(len(b.Schedules)))
+	for i := range b.Schedules {
+		e.schedule(&b.Schedules[i])
+	}
+	e.uvarint(uint64(len(b.Outcomes)))
+	for i := range b.Outcomes {
+		e.outcome(&b.Outcomes[i])
+	}
+	e.uvarint(uint64(len(b.Unobserved)))
+	for i := range b.Unobserved {
+		u := &b.Unobserved[i]
+		e.text(u.Family)
+		e.text(u.Database)
+		e.text(u.Reason)
+		e.span(u.Since, u.At)
+		e.text(u.Detail)
+		e.uvarint(uint64(len(u.Upper)))
+		for _, k := range slices.Sorted(maps.Keys(u.Upper)) {
+			e.text(k)
+			e.varint(u.Upper[k])
 		}
-		dst = append(dst, x)
 	}
-	return dst
+	e.uvarint(uint64(len(b.Frames)))
+	for i := range b.Frames {
+		e.frame(&b.Frames[i])
+	}
 }
+
+func (e *encoder) schedule(s *Schedule) {
+	e.text(s.Family)
+	e.text(s.Database)
+	e.byte(code(lanes, s.Lane) | flag(s.Until != 0, scheduleUntil))
+	e.varint(s.From - e.tick)
+	if s.Until != 0 {
+		e.varint(s.Until - s.From)
+	}
+	e.varint(s.Every)
+	e.text(s.Reason)
+	e.text(s.Limit)
+	e.text(s.Detail)
+	e.text(s.Remedy)
+	e.uvarint(uint64(len(s.Absent)))
+	for _, a := range s.Absent {
+		e.text(a)
+	}
+}
+
+func (e *encoder) outcome(o *Outcome) {
+	other := o.First != e.tick || o.Last != e.tick || o.N != 1
+	text, span := o.Reason != "" || o.Detail != "", o.Since != 0 || o.At != 0
+	e.byte(code(lanes, o.Lane) | byte(o.Code)&7<<2 | flag(other, outcomeOther) | flag(text, outcomeText) | flag(span, outcomeSpan))
+	e.text(o.Family)
+	e.text(o.Database)
+	if other {
+		e.varint(o.First - e.tick)
+		e.varint(o.Last - o.First)
+		e.varint(o.N)
+	}
+	if text {
+		e.text(o.Reason)
+		e.text(o.Detail)
+	}
+	if span {
+		e.span(o.Since, o.At)
+	}
+}
+
+// versionText is the server_version that follows from server_version_num, but for
+// what a packager adds.
+func versionText(v int32) string {
+	if v < 100000 {
+		return ""
+	}
+	return strconv.Itoa(int(v)/10000) + "." + strconv.Itoa(int(v)%10000)
+}
+
+// span writes since and at: that of an outcome is also that of its frame, and often
+// of several families.
+func (e *encoder) span(since, at int64) {
+	s := span{since, at}
+	for i := 1; i <= min(maxSpans, len(e.spans)); i++ {
+		if e.spans[len(e.spans)-i] == s {
+			e.byte(byte(i))
+			return
+		}
+	}
+	e.spans = append(e.spans, s)
+	e.byte(0)
+	e.varint(at - e.tick)
+	e.varint(at - since)
+}
+
+// text writes a text and gives the number that would write it again; more says
+// whether there is one.
+func (e *encoder) text(s string) (again uint64, more bool) {
+	s = clean(s)
+	if s == "" {
+		e.byte(0)
+		return 0, true
+	}
+	if n, ok := dict.number[s]; ok {
+		again = n<<2 | textWord
+		e.uvarint(again)
+		return again, true
+	}
+	if n, ok := e.again[s]; ok {
+		again = n<<2 | textAgain
+		e.uvarint(again)
+		return again, true
+	}
+	e.uvarint(uint64(len(s)) << 2) // textLiteral
+	e.b = append(e.b, s...)
+	if len(s) < minAgain || len(s) > maxAgain || len(e.again) == maxKept {
+		return 0, false
+	}
+	n := uint64(len(e.again))
+	e.again[s] = n
+	return n<<2 | textAgain, true
+}
+
+func flag(on bool, bit byte) byte {
+	if on {
+		return bit
+	}
+	return 0
+}
+
+func (e *encoder) byte(x byte)      { e.b = append(e.b, x) }
+func (e *encoder) uvarint(x uint64) { e.b = binary.AppendUvarint(e.b, x) }
+func (e *encoder) varint(x int64)   { e.b = binary.AppendVarint(e.b, x) }
+func (e *encoder) fixed(x uint64)   { e.plain = binary.LittleEndian.AppendUint64(e.plain, x) }

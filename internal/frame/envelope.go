@@ -37,12 +37,12 @@ type Envelope struct {
 	CRC    uint32 // CRC32C of the raw (uncompressed) bytes; part of the batch's identity
 	RawLen int
 	Reason string // why a gap is one: spool_full, poison, clock, corrupt, retention
-	Data   []byte // zstd of the raw bytes
+	Data   []byte // the raw bytes, compressed; of a batch without what the envelope says itself
 }
 
 const (
-	envelopeMagic   = "PGAE"
-	maxEnvelopeData = 64 << 20
+	envelopeMagic = "PGAE"
+	maxEnvelope   = 64 << 20 // bytes of header and data
 	// MaxRaw bounds the raw bytes of one batch.
 	MaxRaw = 64 << 20
 )
@@ -52,23 +52,39 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // Checksum is the CRC32C that identifies raw bytes.
 func Checksum(raw []byte) uint32 { return crc32.Checksum(raw, castagnoli) }
 
-// AppendEnvelope appends the wire form of e: magic, header length, header, data
-// length, data, CRC32C over all before it.
+// Bits of an envelope's head, beside its kind in the lowest two.
+const (
+	envelopeChained = 4 << iota // prev is the id before FirstSeq, of the same epoch
+	envelopePrev                // prev is another one; neither: there is none
+	envelopeRange               // FirstSeq is not ID.Seq
+	envelopeReason
+)
+
+// AppendEnvelope appends the wire form of e: magic, length, header, data, CRC32C over
+// all before it. The length is that of header and data.
 func AppendEnvelope(dst []byte, e *Envelope) []byte {
 	start := len(dst)
-	var h []byte
-	h = append(h, byte(e.Kind))
+	chained := e.Prev == ID{e.ID.Collector, e.ID.Epoch, e.FirstSeq - 1} && e.FirstSeq > 1
+	other := !chained && e.Prev != ID{}
+	var buf [128]byte
+	h := append(buf[:0], byte(e.Kind)&3|flag(chained, envelopeChained)|flag(other, envelopePrev)|flag(e.FirstSeq != e.ID.Seq, envelopeRange)|flag(e.Reason != "", envelopeReason))
 	h = appendID(h, e.ID)
-	h = appendID(h, e.Prev)
-	h = binary.AppendUvarint(h, e.FirstSeq)
+	if e.FirstSeq != e.ID.Seq {
+		h = binary.AppendUvarint(h, e.ID.Seq-e.FirstSeq)
+	}
+	if other {
+		h = appendID(h, e.Prev)
+	}
 	h = binary.AppendVarint(h, e.Tick)
 	h = binary.LittleEndian.AppendUint32(h, e.CRC)
 	h = binary.AppendUvarint(h, uint64(e.RawLen))
-	h = appendString(h, e.Reason)
+	if e.Reason != "" {
+		reason := clean(e.Reason)
+		h = append(binary.AppendUvarint(h, uint64(len(reason))), reason...)
+	}
 	dst = append(dst, envelopeMagic...)
-	dst = binary.LittleEndian.AppendUint16(dst, uint16(len(h)))
+	dst = binary.AppendUvarint(dst, uint64(len(h)+len(e.Data)))
 	dst = append(dst, h...)
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(e.Data)))
 	dst = append(dst, e.Data...)
 	return binary.LittleEndian.AppendUint32(dst, Checksum(dst[start:]))
 }
@@ -76,45 +92,83 @@ func AppendEnvelope(dst []byte, e *Envelope) []byte {
 // ReadEnvelope reads one envelope. io.EOF means a clean end before it; anything
 // cut or damaged is ErrMalformed.
 func ReadEnvelope(r *bufio.Reader) (*Envelope, error) {
-	head := make([]byte, len(envelopeMagic)+2)
+	head := make([]byte, len(envelopeMagic), len(envelopeMagic)+binary.MaxVarintLen32)
 	if n, err := io.ReadFull(r, head); n == 0 && errors.Is(err, io.EOF) {
 		return nil, io.EOF
 	} else if err != nil {
 		return nil, cut(err)
 	}
-	if string(head[:len(envelopeMagic)]) != envelopeMagic {
-		return nil, fmt.Errorf("%w: no envelope here (magic %q)", ErrMalformed, head[:len(envelopeMagic)])
+	if string(head) != envelopeMagic {
+		return nil, fmt.Errorf("%w: no envelope here (magic %q)", ErrMalformed, head)
 	}
-	h := make([]byte, int(binary.LittleEndian.Uint16(head[len(envelopeMagic):]))+4)
-	if _, err := io.ReadFull(r, h); err != nil {
-		return nil, cut(err)
+	for len(head) == len(envelopeMagic) || head[len(head)-1] >= 0x80 {
+		x, err := r.ReadByte()
+		if err != nil {
+			return nil, cut(err)
+		}
+		if len(head) == cap(head) {
+			return nil, fmt.Errorf("%w: an envelope without a length", ErrMalformed)
+		}
+		head = append(head, x)
 	}
-	size := binary.LittleEndian.Uint32(h[len(h)-4:])
-	if size > maxEnvelopeData {
-		return nil, fmt.Errorf("%w: %d bytes of data, at most %d", ErrMalformed, size, maxEnvelopeData)
+	size, _ := binary.Uvarint(head[len(envelopeMagic):])
+	if size > maxEnvelope {
+		return nil, fmt.Errorf("%w: %d bytes of data, at most %d", ErrMalformed, size, maxEnvelope)
 	}
-	// Not trusted before the CRC: grow with what really arrives.
-	data, err := io.ReadAll(io.LimitReader(r, int64(size)+4))
+	body, err := readBody(r, int(size)+4)
 	if err != nil {
 		return nil, cut(err)
 	}
-	if len(data) != int(size)+4 {
-		return nil, cut(io.ErrUnexpectedEOF)
-	}
-	sum := crc32.Update(crc32.Update(Checksum(head), castagnoli, h), castagnoli, data[:size])
-	if sum != binary.LittleEndian.Uint32(data[size:]) {
+	sum := binary.LittleEndian.Uint32(body[size:])
+	body = body[:size:size]
+	if crc32.Update(Checksum(head), castagnoli, body) != sum {
 		return nil, fmt.Errorf("%w: envelope checksum differs", ErrMalformed)
 	}
-	d := &decoder{b: h[:len(h)-4]}
-	e := &Envelope{Kind: EnvelopeKind(d.byte()), ID: d.id(), Prev: d.id(), FirstSeq: d.uvarint(), Tick: d.varint()}
+	return parseEnvelope(body)
+}
+
+// readBody reads n bytes, n being not trusted: what is large grows with what really
+// arrives.
+func readBody(r io.Reader, n int) ([]byte, error) {
+	if n <= 64<<10 {
+		body := make([]byte, n)
+		_, err := io.ReadFull(r, body)
+		return body, err
+	}
+	body, err := io.ReadAll(io.LimitReader(r, int64(n)))
+	if err == nil && len(body) != n {
+		err = io.ErrUnexpectedEOF
+	}
+	return body, err
+}
+
+func parseEnvelope(body []byte) (*Envelope, error) {
+	d := &decoder{b: body}
+	head := d.byte()
+	e := &Envelope{Kind: EnvelopeKind(head & 3), ID: d.id()}
+	e.FirstSeq = e.ID.Seq
+	if head&envelopeRange != 0 {
+		e.FirstSeq -= d.uvarint()
+	}
+	switch head & (envelopeChained | envelopePrev) {
+	case envelopeChained:
+		e.Prev = ID{e.ID.Collector, e.ID.Epoch, e.FirstSeq - 1}
+	case envelopePrev:
+		e.Prev = d.id()
+	case envelopeChained | envelopePrev:
+		d.fail("an envelope with two ids before it")
+	}
+	e.Tick = d.varint()
 	if len(d.b) < 4 {
 		d.fail("truncated header")
 	} else {
 		e.CRC, d.b = binary.LittleEndian.Uint32(d.b), d.b[4:]
 	}
 	e.RawLen = int(min(d.uvarint(), MaxRaw+1))
-	e.Reason = d.string("reason")
-	e.Data = data[:size:size]
+	if head&envelopeReason != 0 {
+		e.Reason = d.literal("reason", d.uvarint())
+	}
+	e.Data = d.b
 	switch {
 	case d.err != nil:
 		return nil, d.err
@@ -155,14 +209,60 @@ var decompressor = sync.OnceValue(func() *zstd.Decoder {
 	return r
 })
 
-// Compress compresses raw bytes for an envelope.
-func Compress(raw []byte) []byte { return compressor().EncodeAll(raw, nil) }
+// Data that zstd would not shorten, as those of a small batch, are kept as they are,
+// behind a byte that no zstd frame begins with.
+const (
+	stored      = 0
+	minCompress = 128
+)
 
-// Raw decompresses the envelope's data and checks length and CRC.
+// Compress compresses raw bytes for an envelope.
+func Compress(raw []byte) []byte { return compress(nil, raw) }
+
+// compress gives plain as it is and rest compressed.
+func compress(plain, rest []byte) []byte {
+	dst := append(make([]byte, 0, len(plain)+len(rest)+1), plain...)
+	if len(rest) >= minCompress {
+		if data := compressor().EncodeAll(rest, dst); len(data) <= len(plain)+len(rest) {
+			return data
+		}
+	}
+	return append(append(dst, stored), rest...)
+}
+
+// CompressBatch gives the data of an envelope for the raw bytes of a batch: the
+// format's version, then what no compression shortens, then the rest compressed.
+// What the envelope says itself is left out.
+func CompressBatch(raw []byte) []byte {
+	d := &decoder{b: raw}
+	d.head(&Batch{})
+	at := len(raw) - len(d.b)
+	d.begin()
+	return compress(append([]byte{formatVersion}, raw[at:len(raw)-len(d.b)]...), d.b)
+}
+
+// Raw gives the raw bytes. It checks length and CRC.
 func (e *Envelope) Raw() ([]byte, error) {
-	raw, err := decompressor().DecodeAll(e.Data, make([]byte, 0, min(e.RawLen, 16*len(e.Data)+4096)))
-	if err != nil {
-		return nil, fmt.Errorf("%w: zstd: %w", ErrMalformed, err)
+	raw := make([]byte, 0, min(e.RawLen, 16*len(e.Data)+4096))
+	data := e.Data
+	if e.Kind == KindBatch {
+		d := &decoder{b: data}
+		d.version()
+		d.begin()
+		if d.err != nil {
+			return nil, d.err
+		}
+		raw = appendHead(raw, e.ID, e.Prev, e.Tick)
+		raw = append(raw, data[1:len(data)-len(d.b)]...)
+		data = d.b
+	}
+	if len(data) > 0 && data[0] == stored {
+		raw = append(raw, data[1:]...)
+	} else {
+		var err error
+		if raw, err = decompressor().DecodeAll(data, raw); err != nil {
+			return nil, fmt.Errorf("%w: zstd: %w", ErrMalformed, err)
+		}
 	}
 	if len(raw) != e.RawLen || Checksum(raw) != e.CRC {
 		return nil, fmt.Errorf("%w: raw bytes differ from length or checksum", ErrMalformed)
@@ -172,9 +272,10 @@ func (e *Envelope) Raw() ([]byte, error) {
 
 // NewEnvelope wraps a batch.
 func NewEnvelope(b *Batch) *Envelope {
+	e := &Envelope{Kind: KindBatch, ID: b.ID, Prev: b.Prev, FirstSeq: b.ID.Seq, Tick: b.Tick}
 	buf := rawBuffers.Get().(*[]byte)
 	raw := AppendBatch((*buf)[:0], b)
-	e := &Envelope{Kind: KindBatch, ID: b.ID, Prev: b.Prev, FirstSeq: b.ID.Seq, Tick: b.Tick, CRC: Checksum(raw), RawLen: len(raw), Data: Compress(raw)}
+	e.CRC, e.RawLen, e.Data = Checksum(raw), len(raw), CompressBatch(raw)
 	if cap(raw) <= maxRawBuffer {
 		*buf = raw
 		rawBuffers.Put(buf)
@@ -187,18 +288,12 @@ var rawBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 const maxRawBuffer = 256 << 10
 
-// Batch decodes the envelope's batch and checks that it is the one named outside.
+// Batch decodes the envelope's batch. That it is the one named outside is so by its
+// checksum, which covers both.
 func (e *Envelope) Batch() (*Batch, error) {
 	raw, err := e.Raw()
 	if err != nil {
 		return nil, err
 	}
-	b, err := DecodeBatch(raw)
-	if err != nil {
-		return nil, err
-	}
-	if b.ID != e.ID || b.Prev != e.Prev || b.Tick != e.Tick {
-		return nil, fmt.Errorf("%w: the batch inside is another one (%s)", ErrMalformed, b.ID)
-	}
-	return b, nil
+	return DecodeBatch(raw)
 }

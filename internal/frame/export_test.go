@@ -1,8 +1,6 @@
 package frame
 
-// NameNumber, NameCount and Names expose the frozen list of names.
-func NameNumber(name string) uint64 { return nameNumber[name] }
+// Words and DictionaryText expose the frozen dictionary.
+func Words() []string { return dict.words }
 
-func NameCount() int { return len(names) }
-
-func Names() []string { return names }
+func DictionaryText() string { return dictionaryText }

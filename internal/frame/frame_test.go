@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -221,26 +222,26 @@ func TestLimits(t *testing.T) {
 	if _, err := frame.DecodeGap(frame.AppendGap(nil, &frame.Gap{Batches: []*frame.Batch{one, one, one, one, one, one}})); !errors.Is(err, frame.ErrMalformed) {
 		t.Errorf("a gap of 12 M cells: %v", err)
 	}
+	// So is one of a text that comes again and again.
+	long := strings.Repeat("long", frame.MaxText/4)
+	text := &frame.Batch{Lane: catalog.Slow, Frames: []frame.Frame{{Family: "x", N: 100, Columns: []frame.Column{{Name: "a", Kind: catalog.Key, Type: catalog.Text, Texts: slices.Repeat([]string{long}, 100)}}}}}
+	raw = frame.AppendBatch(nil, text)
+	if _, err := frame.DecodeBatch(raw); !errors.Is(err, frame.ErrMalformed) || !strings.Contains(err.Error(), "bytes of text") {
+		t.Errorf("a batch of 100 MB of text in %d bytes: %v", len(raw), err)
+	}
+	text.Frames[0].N, text.Frames[0].Columns[0].Texts = 40, text.Frames[0].Columns[0].Texts[:40]
+	if _, err := frame.DecodeGap(frame.AppendGap(nil, &frame.Gap{Batches: []*frame.Batch{text, text}})); !errors.Is(err, frame.ErrMalformed) {
+		t.Errorf("a gap of 80 MB of text: %v", err)
+	}
 	// The version of the format is the first thing to be checked.
 	other := append([]byte{99}, raw[1:]...)
 	if _, err := frame.DecodeBatch(other); err == nil || !strings.Contains(err.Error(), "format version 99") {
 		t.Errorf("another format: %v", err)
 	}
-}
-
-const namesChecksum = 0x452561b5
-
-// TestNames: a name travels as a number if it is in the frozen list; the list's
-// order is part of the format.
-func TestNames(t *testing.T) {
-	if n := frame.NameNumber("statements"); n != 1 {
-		t.Errorf("statements is %d", n)
-	}
-	if n, last := frame.NameNumber("query"), frame.NameCount(); n != uint64(last) || last != 138 {
-		t.Errorf("query is %d of %d: the list is frozen", n, last)
-	}
-	if got := frame.Checksum([]byte(strings.Join(frame.Names(), " "))); got != namesChecksum {
-		t.Errorf("the frozen list of names has changed (checksum %#x): a number must mean the same name for ever", got)
+	e := frame.NewEnvelope(sampleActivity(1))
+	e.Data[0] = 98
+	if _, err := e.Batch(); err == nil || !strings.Contains(err.Error(), "format version 98") {
+		t.Errorf("another format in an envelope: %v", err)
 	}
 }
 

@@ -215,8 +215,8 @@ func DecodeGap(data []byte) (*Gap, error) {
 		if d.err != nil {
 			break
 		}
-		// The limit of cells is for all of them together.
-		inner := &decoder{b: d.b[:n], cells: d.cells}
+		// The limits of cells and texts are for all of them together.
+		inner := &decoder{b: d.b[:n], cells: d.cells, texts: d.texts}
 		b := inner.batch()
 		if inner.err == nil && len(inner.b) != 0 {
 			inner.fail("%d bytes after the end", len(inner.b))
@@ -224,7 +224,7 @@ func DecodeGap(data []byte) (*Gap, error) {
 		if inner.err != nil {
 			return nil, inner.err
 		}
-		d.b, d.cells = d.b[n:], inner.cells
+		d.b, d.cells, d.texts = d.b[n:], inner.cells, inner.texts
 		g.Batches = append(g.Batches, b)
 	}
 	if d.err == nil && len(d.b) != 0 {
@@ -309,7 +309,8 @@ func appendCell(dst []byte, c *Column, i int) []byte {
 	case catalog.Float:
 		return fmt.Appendf(dst, "%g;", c.Floats[i])
 	case catalog.Text:
-		return appendString(dst, c.Texts[i])
+		dst = binary.AppendUvarint(dst, uint64(len(c.Texts[i])))
+		return append(dst, c.Texts[i]...)
 	default:
 		return binary.LittleEndian.AppendUint64(dst, uint64(c.Ints[i]))
 	}

@@ -16,9 +16,11 @@ import (
 var genText = rapid.OneOf(rapid.Just(""), rapid.SampledFrom([]string{"public", "orders", "äöü", "a\nb", "日本語"}),
 	rapid.Map(rapid.StringN(0, 12, 40), func(s string) string { return strings.ReplaceAll(s, "\x00", "") }))
 
-var genName = rapid.OneOf(rapid.SampledFrom([]string{"statements", "calls", "rows", "dbid", "userid", "wal_bytes", "query"}), rapid.StringMatching(`[a-z][a-z0-9_]{0,20}`))
+var genName = rapid.OneOf(rapid.SampledFrom([]string{"statements", "calls", "rows", "dbid", "userid", "wal_bytes", "query", "wal", "roles"}), rapid.StringMatching(`[a-z][a-z0-9_]{0,20}`))
 
 var genInt = rapid.OneOf(rapid.Int64Range(0, 3), rapid.Int64Range(0, 1<<20), rapid.Int64(), rapid.SampledFrom([]int64{0, math.MinInt64, math.MaxInt64, -1, 1_795_000_000_000_000}))
+
+var genFloat = rapid.OneOf(rapid.Float64(), rapid.Map(rapid.Int64Range(-1_000_000_000, 1_000_000_000), func(us int64) float64 { return float64(us) / 1e6 }))
 
 var genLane = rapid.SampledFrom([]catalog.Lane{catalog.Fast, catalog.Slow})
 
@@ -54,7 +56,7 @@ var genColumn = func(n int) *rapid.Generator[frame.Column] {
 				if again {
 					v = c.Floats[0]
 				} else if !null {
-					v = rapid.Float64().Draw(t, "float")
+					v = genFloat.Draw(t, "float")
 				}
 				c.Floats = append(c.Floats, v)
 			default:
@@ -93,6 +95,16 @@ var genFrame = rapid.Custom(func(t *rapid.T) frame.Frame {
 		return f
 	}
 	seen := map[string]bool{}
+	if known := catalog.Lookup(f.Family); known != nil {
+		for i := range known.Columns {
+			if d := &known.Columns[i]; d.Kind != catalog.Reset && rapid.IntRange(0, 9).Draw(t, "absent") > 0 {
+				c := genColumn(f.N).Filter(func(c frame.Column) bool { return c.Type == d.Wire() && c.Kind == d.Kind }).Draw(t, "column")
+				c.Name = d.Name
+				seen[c.Name] = true
+				f.Columns = append(f.Columns, c)
+			}
+		}
+	}
 	for len(f.Columns) == 0 || rapid.IntRange(0, 4).Draw(t, "more") > 0 {
 		if c := genColumn(f.N).Draw(t, "column"); !seen[c.Name] {
 			seen[c.Name] = true

@@ -55,6 +55,20 @@ func toJSON(b *frame.Batch) jsonBatch {
 var zstdJSON, _ = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
 var unzstdJSON, _ = zstd.NewReader(nil)
 
+// TestSize: the wire form takes at most half of JSON + zstd, of slow and fast rounds.
+func TestSize(t *testing.T) {
+	for name, b := range map[string]*frame.Batch{"120 statements": sampleBatch(120, 3), "1,000 statements": sampleBatch(1000, 3), "activity": sampleActivity(3)} {
+		raw, err := json.Marshal(toJSON(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ours, theirs := len(frame.AppendEnvelope(nil, frame.NewEnvelope(b))), len(zstdJSON.EncodeAll(raw, nil))
+		if 2*ours > theirs {
+			t.Errorf("%s: %d bytes, JSON + zstd %d", name, ours, theirs)
+		}
+	}
+}
+
 // BenchmarkWire compares the wire form with JSON + zstd of the same batches, once
 // with columns as arrays, which is the best that JSON can do, once with rows as
 // objects, which is what such APIs send. bytes are those of one batch.
