@@ -42,7 +42,7 @@ type Envelope struct {
 
 const (
 	envelopeMagic = "PGAE"
-	maxEnvelope   = 64 << 20 // bytes of header and data
+	maxEnvelope   = MaxRaw + 64<<10 // bytes of header and data, which may be uncompressed
 	// MaxRaw bounds the raw bytes of one batch.
 	MaxRaw = 64 << 20
 )
