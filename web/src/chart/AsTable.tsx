@@ -1,5 +1,5 @@
 import { exact } from "~/format/number";
-import { clock, type Zone } from "~/time/zone";
+import { moment, type Zone } from "~/time/zone";
 import styles from "./chart.module.css";
 import { type Grid, times, type Value } from "./grid";
 
@@ -7,13 +7,14 @@ interface Props {
   title: string;
   unit: string;
   grid: Grid;
+  now: number;
   zone: Zone;
   height: number;
   columns: { key: string; label: string; values: readonly Value[] }[];
 }
 
 /** The same numbers without a picture: newest first, one row per bucket. */
-export function AsTable({ title, unit, grid, zone, height, columns }: Props) {
+export function AsTable({ title, unit, grid, now, zone, height, columns }: Props) {
   const starts = times(grid);
   return (
     // A region that scrolls has to be reachable by keyboard.
@@ -30,7 +31,7 @@ export function AsTable({ title, unit, grid, zone, height, columns }: Props) {
         <tbody>
           {starts.toReversed().map((start, i) => (
             <tr key={start}>
-              <th scope="row">{clock(start, zone)}</th>
+              <th scope="row">{moment(start, zone, now)}</th>
               {columns.map((column) => (
                 <td key={column.key}>{exact(column.values[starts.length - 1 - i])}</td>
               ))}

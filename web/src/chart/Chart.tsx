@@ -3,7 +3,7 @@ import type uPlot from "uplot";
 import { exactValue, value as withUnit } from "~/format/unit";
 import type { Maybe } from "~/format/number";
 import { usePalette } from "~/theme/usePalette";
-import { clock } from "~/time/zone";
+import { moment } from "~/time/zone";
 import { useTime } from "~/time/TimeProvider";
 import { AsTable } from "./AsTable";
 import styles from "./chart.module.css";
@@ -100,7 +100,7 @@ export function Chart(props: Props) {
     u.setCursor({ left: u.valToPos(grid.from + (target + 0.5) * grid.step, "x"), top: 0 });
   }
 
-  const stepText = `${at === null ? "newest" : clock(at, zone)}: ${series.map((one) => `${one.label} ${withUnit(read(one.values), unit)}`).join(", ")}`;
+  const stepText = `${at === null ? "newest" : moment(at, zone, now)}: ${series.map((one) => `${one.label} ${withUnit(read(one.values), unit)}`).join(", ")}`;
   return (
     <section className={styles["chart"]} data-stale={stale || undefined} aria-label={heading}>
       <div className={styles["head"]}>
@@ -108,7 +108,7 @@ export function Chart(props: Props) {
         <span className={styles["fill"]} />
         <button type="button" className={styles["asTable"]} aria-pressed={asTable} onClick={() => setAsTable(!asTable)}>as table</button>
         {props.meanOnly === true && single !== undefined && (
-          <span className={styles["mean"]}>{at === null ? "mean" : clock(at, zone)} <b>{withUnit(at === null ? mean(single.values) : read(single.values), unit)}</b></span>
+          <span className={styles["mean"]}>{at === null ? "mean" : moment(at, zone, now)} <b>{withUnit(at === null ? mean(single.values) : read(single.values), unit)}</b></span>
         )}
       </div>
       {props.meanOnly !== true && (
@@ -123,7 +123,7 @@ export function Chart(props: Props) {
         />
       )}
       {asTable ? (
-        <AsTable title={title} unit={unit} grid={grid} zone={zone} height={height} columns={series} />
+        <AsTable title={title} unit={unit} grid={grid} now={now} zone={zone} height={height} columns={series} />
       ) : (
         // The pointer is only a second way to what the slider does by keyboard.
         // oxlint-disable-next-line jsx-a11y/click-events-have-key-events, jsx-a11y/no-static-element-interactions
@@ -151,11 +151,12 @@ export function Chart(props: Props) {
           {props.note !== undefined && <div className={styles["empty"]}><span>{props.note}</span></div>}
           {width > 0 && props.markLabels !== false && marks.map((mark, i) => <MarkText key={`${mark.at} ${mark.label}`} mark={mark} next={marks[i + 1]} previous={marks[i - 1]} grid={grid} width={width} />)}
           {hover !== null && pinned === null && hovered !== null && hovered.kind !== "bridged" && (
-            <GapTip gap={hovered} zone={zone} left={hover.left} width={width} pinned={false} onClose={() => undefined} />
+            <GapTip gap={hovered} now={now} zone={zone} left={hover.left} width={width} pinned={false} onClose={() => undefined} />
           )}
           {hover !== null && pinned === null && hoverIndex !== null && (hovered === null || hovered.kind === "bridged") && (view.total[hoverIndex] ?? null) !== null && (
             <Tooltip
               at={hover.at}
+              now={now}
               bucket={[grid.from + hoverIndex * grid.step, grid.from + (hoverIndex + 1) * grid.step]}
               zone={zone}
               rows={shown.map((one) => ({ key: one.key, label: one.label, color: `var(--${one.token})`, value: one.values[hoverIndex] ?? null })).toReversed()}
@@ -166,8 +167,8 @@ export function Chart(props: Props) {
               width={width}
             />
           )}
-          {pinned !== null && <GapTip gap={pinned.gap} zone={zone} left={pinned.left} width={width} pinned onClose={() => setPinned(null)} />}
-          {hover !== null && <div className={styles["now"]} style={{ left: hover.left }}>{clock(hover.at, zone)}</div>}
+          {pinned !== null && <GapTip gap={pinned.gap} now={now} zone={zone} left={pinned.left} width={width} pinned onClose={() => setPinned(null)} />}
+          {hover !== null && <div className={styles["now"]} style={{ left: hover.left }}>{moment(hover.at, zone, now)}</div>}
         </div>
       )}
     </section>

@@ -1,5 +1,5 @@
 import { type KeyboardEvent, memo, type PointerEvent, useCallback, useId, useMemo, useState } from "react";
-import { clock, type Zone } from "~/time/zone";
+import { clock, moment, type Zone } from "~/time/zone";
 import { timeText, timeTicks } from "./axes";
 import { type Cell, cellOf, type Exception, nextException, type Tally, tell } from "./cells";
 import styles from "./heatmap.module.css";
@@ -124,7 +124,7 @@ const Row = memo(function Row({ row, cell, from, step, zone, hatch, at, setHover
       >
         <Cells cells={cells} cell={cell} hatch={hatch} />
         {at !== null && cells[at]?.kind != null && <i className={styles["ring"]} style={{ left: at * cell, width: Math.max(3, cell - 1) }} />}
-        {at !== null && <CellTip row={row} cell={cells[at]} left={(at + 1) * cell} right={at > cells.length * 0.6 ? (cells.length - at) * cell : null} start={from + at * step} step={step} zone={zone} />}
+        {at !== null && <CellTip row={row} cell={cells[at]} left={(at + 1) * cell} right={at > cells.length * 0.6 ? (cells.length - at) * cell : null} start={from + at * step} end={from + cells.length * step} step={step} zone={zone} />}
       </div>
       <span className={styles["lost"]} data-none={row.notStored === 0 || undefined}>{row.notStored}</span>
     </div>
@@ -134,9 +134,10 @@ const Row = memo(function Row({ row, cell, from, step, zone, hatch, at, setHover
 function spoken(row: HeatRow, cells: readonly Cell[], index: number, from: number, step: number, zone: Zone): string {
   const cell = cells[index];
   const start = from + index * step;
-  if (cell?.kind == null) return `${clock(start, zone)}: nothing planned`;
+  const at = moment(start, zone, from + cells.length * step);
+  if (cell?.kind == null) return `${at}: nothing planned`;
   const reasons = tell(row.exceptions, start, start + step).map((one) => one.text).join("; ");
-  return `${clock(start, zone)}: ${cell.hit} of ${cell.planned} ${cell.kind}${reasons === "" ? "" : `: ${reasons}`}`;
+  return `${at}: ${cell.hit} of ${cell.planned} ${cell.kind}${reasons === "" ? "" : `: ${reasons}`}`;
 }
 
 const glyphs: Partial<Record<string, string>> = { failed: "M-2.4 -2.4L2.4 2.4M2.4 -2.4L-2.4 2.4", dropped: "M-2.6 -1.6H2.6L0 2.2Z", skipped: "M-2.6 0H2.6", missing: "" };
@@ -179,17 +180,19 @@ interface TipProps {
   left: number;
   right: number | null;
   start: number;
+  /** Of the whole map: earlier days are named. */
+  end: number;
   step: number;
   zone: Zone;
 }
 
-function CellTip({ row, cell, left, right, start, step, zone }: TipProps) {
+function CellTip({ row, cell, left, right, start, end, step, zone }: TipProps) {
   if (cell === undefined) return null;
   const told = tell(row.exceptions, start, start + step);
   const place = right === null ? { left: left + 6 } : { right: right + 6 };
   return (
     <div className={styles["tip"]} style={place}>
-      <p><b>{row.title}, {clock(start, zone)} – {clock(start + step, zone)}</b></p>
+      <p><b>{row.title}, {moment(start, zone, end)} – {clock(start + step, zone)}</b></p>
       {cell.kind === null ? <p className="dim">nothing was planned here</p> : <p className="dim">{cell.planned} planned, {cell.kind === "stored" ? "all stored" : `${cell.hit} ${cell.kind}`}</p>}
       {told.slice(0, 6).map((one) => (
         <p key={one.text}>

@@ -1,5 +1,5 @@
 import { percent, sig } from "~/format/number";
-import { clock, type Zone } from "~/time/zone";
+import { clock, moment, type Zone } from "~/time/zone";
 import { IconClose, IconNoData } from "~/ui/icons";
 import styles from "./chart.module.css";
 import type { Gap } from "./gaps";
@@ -14,6 +14,7 @@ export interface TipRow {
 
 interface Props {
   at: number;
+  now: number;
   bucket: [number, number];
   zone: Zone;
   rows: TipRow[];
@@ -25,12 +26,12 @@ interface Props {
 }
 
 /** One tooltip, under the pointer only: total first, then the parts and their shares. */
-export function Tooltip({ at, bucket, zone, rows, total, unit, by, left, width }: Props) {
+export function Tooltip({ at, now, bucket, zone, rows, total, unit, by, left, width }: Props) {
   const place = left > width / 2 ? { right: width - left + 10 } : { left: left + 10 };
   return (
     <div className={styles["tip"]} style={place}>
       <div className={styles["tipHead"]}>
-        <b>{clock(at, zone)}</b> <span>{clock(bucket[0], zone)} – {clock(bucket[1], zone)}</span>
+        <b>{moment(at, zone, now)}</b> <span>{clock(bucket[0], zone)} – {clock(bucket[1], zone)}</span>
       </div>
       <table>
         <tbody>
@@ -60,6 +61,7 @@ function share(value: Value, total: Value): string {
 
 interface GapTipProps {
   gap: Gap;
+  now: number;
   zone: Zone;
   left: number;
   width: number;
@@ -68,12 +70,12 @@ interface GapTipProps {
 }
 
 /** What a gap quotes from the ledger. A click pins it. */
-export function GapTip({ gap, zone, left, width, pinned, onClose }: GapTipProps) {
+export function GapTip({ gap, now, zone, left, width, pinned, onClose }: GapTipProps) {
   const place = left > width / 2 ? { right: width - left + 10 } : { left: left + 10 };
   return (
     <div className={styles["tip"]} style={place} data-pinned={pinned || undefined}>
       <div className={styles["tipGap"]}>
-        <IconNoData /> {gapTitle(gap)} {clock(gap.from, zone)} – {clock(gap.to, zone)}
+        <IconNoData /> {gapTitle(gap)} {moment(gap.from, zone, now)} – {moment(gap.to, zone, now)}
         {pinned && (
           <button type="button" aria-label="Close" onClick={onClose}><IconClose /></button>
         )}

@@ -149,6 +149,7 @@ export function drawBeyond(u: uPlot, points: readonly Beyond[], palette: Palette
   ctx.save();
   ctx.font = `${11 * ratio}px system-ui, sans-serif`;
   ctx.textBaseline = "top";
+  ctx.textAlign = "left";
   let free = bbox.left;
   for (const point of points) {
     const x = Math.round(u.valToPos(point.at, "x", true));

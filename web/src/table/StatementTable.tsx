@@ -47,7 +47,7 @@ export function StatementTable({ account, sort, onSort, onOpen, isOpen }: Props)
     () => [
       { id: "load", header: "Load, s/s", num: true, sort: (row) => row.n.load, title: "Seconds of execution per second: sessions busy with it on average", cell: (row) => <span className={styles["load"]} title={exact(row.n.load)}>{sig(row.n.load)}<Bar width={52} max={top} parts={[{ value: row.n.load ?? 0, token: "data" }]} /></span> },
       { id: "share", header: "Share %", num: true, title: `Of the total ${sort}`, cell: (row) => row.share ?? missing },
-      { id: "statement", header: "Statement", grow: true, cell: (row) => (row.item.query === null ? <span className="dim">text not read yet, query id <code>{row.item.query_id}</code></span> : <SqlLine text={row.item.query} />) },
+      { id: "statement", header: "Statement", grow: true, cell: (row) => (row.item.query === null ? <span className="dim">text not read yet, query id <code>{row.item.query_id}</code></span> : <span title={row.item.query.slice(0, 2000)}><SqlLine text={row.item.query} /></span>) },
       { id: "database", header: "Database", cell: (row) => row.item.database },
       { id: "user", header: "User", cell: (row) => row.item.user },
       { id: "calls", header: "Calls/s", num: true, sort: (row) => row.n.callsPerSecond, cell: (row) => <span title={`${count(row.item.calls)} calls`}>{sig(row.n.callsPerSecond)}</span> },
@@ -101,7 +101,7 @@ export function StatementTable({ account, sort, onSort, onOpen, isOpen }: Props)
       onSort={(next) => onSort(columnOf[next.id] ?? "total_exec_time")}
       selected={(row) => isOpen?.(row.item) ?? false}
       onOpen={(row) => onOpen(row.item)}
-      pinned={pinned}
+      pinned={account.count === 0 && account.total.calls === undefined ? [] : pinned}
       empty={<State kind="empty" title="No statement in this range">Either none ran under these filters, or pg_stat_statements is not read on this instance; then the reason stands above.</State>}
     />
   );

@@ -4,6 +4,8 @@ import { absolute, parseRange, type Range, rangeSearch, relative, resolve, type 
 import type { Zone } from "./zone";
 
 interface Time {
+  /** Seconds that the server's clock is ahead of the browser's. */
+  skew: number;
   range: Range;
   /** Unix seconds by the server's clock, moved on once per refresh: everything on the page agrees on it. */
   now: number;
@@ -72,6 +74,7 @@ export function TimeProvider({ skew, begin, children }: Props) {
   );
   const value = useMemo<Time>(
     () => ({
+      skew,
       range,
       now,
       every: live ? refresh : null,
@@ -91,7 +94,7 @@ export function TimeProvider({ skew, begin, children }: Props) {
       shift: (direction) => setRange(shift(range, direction, clock())),
       zoom: (direction) => setRange(zoom(range, direction, clock())),
     }),
-    [range, now, live, paused, zone, setRange, clock],
+    [skew, range, now, live, paused, zone, setRange, clock],
   );
   return <Context value={value}>{children}</Context>;
 }

@@ -4,10 +4,11 @@ import { Link, useMatches, useNavigate, useParams } from "@tanstack/react-router
 import { lazy, type ReactNode, Suspense, useEffect, useState } from "react";
 import { instancesQuery, sessionQuery, signOut } from "~/api/queries";
 import type { Instance } from "~/api/types";
+import { useAnswered } from "~/api/useAnswered";
 import { useKept } from "~/api/useKept";
 import { TimePicker } from "~/time/TimePicker";
 import { useTime, useTimeRange } from "~/time/TimeProvider";
-import { clock } from "~/time/zone";
+import { moment } from "~/time/zone";
 import { useHotkeys } from "./hotkeys";
 import { IconChevron, IconCollectors, IconFleet, IconHelp, IconLeave, IconMoon, IconQueries, IconSearch, IconSun, Logo } from "./icons";
 import styles from "./shell.module.css";
@@ -126,15 +127,18 @@ function Crumbs() {
 /** How fresh the numbers are: of the instance of the page, else the newest of the fleet. A click holds everything still. */
 function Live() {
   const { id } = useParams({ strict: false }) as { id?: string };
-  const { every, paused, setPaused, range, zone, setRelative } = useTime();
+  const { every, now, paused, setPaused, range, skew, zone, setRelative } = useTime();
   const window = useTimeRange();
   const query = useQuery(instancesQuery(window));
+  const answered = useAnswered(query.dataUpdatedAt);
   const times = (useKept(query.data, "") ?? []).filter((one) => id === undefined || one.id === id).flatMap((one) => (one.newest_data == null ? [] : [one.newest_data]));
   const newest = times.length === 0 ? null : Math.max(...times);
-  const until = newest === null ? "no data yet" : `data until ${clock(newest, zone)}`;
-  const state = query.isError ? "lost" : range.from !== null ? "fixed" : paused ? "paused" : "live";
+  const until = newest === null ? "no data yet" : `data until ${moment(newest, zone, now)}`;
+  // A backend that hangs gives no error: each question is given up for the next one of the live range.
+  const silent = every !== null && answered !== null && now - skew - answered > 3 * every;
+  const state = query.isError || silent ? "lost" : range.from !== null ? "fixed" : paused ? "paused" : "live";
   const word = { lost: "No answer", fixed: "Fixed range", paused: "Paused", live: "Live" }[state];
-  const rest = { lost: "shown numbers are older", fixed: until, paused: until, live: `every ${every ?? 10} s, ${until}` }[state];
+  const rest = { lost: answered === null ? "nothing is known yet" : `since ${moment(answered + skew, zone, now)}; shown numbers are older`, fixed: until, paused: until, live: `every ${every ?? 10} s, ${until}` }[state];
   return (
     <button
       type="button"

@@ -1,6 +1,8 @@
 import { Button, Loader } from "@mantine/core";
 import type { ReactNode } from "react";
 import { ApiProblem } from "~/api/problem";
+import { useTime } from "~/time/TimeProvider";
+import { moment } from "~/time/zone";
 import { Status, type Tone } from "./Status";
 import styles from "./ui.module.css";
 
@@ -38,10 +40,11 @@ export function Failed({ what, error, onRetry }: { what: string; error: unknown;
 }
 
 /** Above old numbers that could not be renewed. */
-export function Stale({ error, onRetry }: { error: unknown; onRetry: () => void }) {
+export function Stale({ error, answered, onRetry }: { error: unknown; answered: number | null; onRetry: () => void }) {
+  const { now, skew, zone } = useTime();
   return (
     <div className={styles["stale"]} role="alert">
-      <Status tone="warning">not renewed: {error instanceof Error ? error.message : String(error)}; what stands here is older</Status>
+      <Status tone="warning">not renewed{answered === null ? "" : ` since ${moment(answered + skew, zone, now)}`}: {error instanceof Error ? error.message : String(error)}; what stands here is older</Status>
       <Button size="compact-xs" variant="default" onClick={onRetry}>Try again</Button>
     </div>
   );

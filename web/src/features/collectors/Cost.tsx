@@ -17,7 +17,7 @@ export function Cost({ rows, span }: { rows: readonly Row[]; span: number }) {
         <tbody>
           {rows.slice(0, most).map((row) => (
             <tr key={row.id}>
-              <th scope="row"><Link to="/instances/$id" params={{ id: row.id }}>{row.name}</Link></th>
+              <th scope="row" title={row.name}><Link to="/instances/$id" params={{ id: row.id }}>{row.name}</Link></th>
               {row.percent === null ? <td colSpan={3} className={styles["none"]}>no data: {row.status}</td> : (
                 <>
                   <td><Bar width={44} max={top} parts={[{ value: row.percent, token: row.percent > 1 ? "warning" : "data" }]} /></td>

@@ -1,6 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { useMemo } from "react";
+import { useAnswered } from "~/api/useAnswered";
 import { useKept } from "~/api/useKept";
 import { Heatmap } from "~/chart/Heatmap";
 import { count, percent } from "~/format/number";
@@ -32,6 +33,7 @@ export default function CollectorsPage() {
   const grid = useQuery(ledgerGridQuery(wide, step));
   const openText = search.open ?? "";
   const list = useKept(collectors.data, "");
+  const answered = useAnswered(collectors.dataUpdatedAt);
   const map = useKept(grid.data, "");
   const rows = useMemo(() => {
     const open = new Set(openText.split(",").filter((id) => id !== ""));
@@ -60,7 +62,7 @@ export default function CollectorsPage() {
         collectors.isError ? <Failed what="Collectors" error={collectors.error} onRetry={() => void collectors.refetch()} /> : <State kind="loading" title="Reading collectors" />
       ) : (
         <>
-          {collectors.isError && <Stale error={collectors.error} onRetry={() => void collectors.refetch()} />}
+          {collectors.isError && <Stale error={collectors.error} answered={answered} onRetry={() => void collectors.refetch()} />}
           <DataTable
             label="Collectors"
             cols={cols}

@@ -17,7 +17,7 @@ interface Props {
 /** Columns that head a card, in its first line; all others are pairs of name and value below. */
 const head = ["name", "state", "version", "role"];
 
-/** The fleet on a narrow screen: what the table shows in a row, one card each, in the same order. */
+/** The fleet on a narrow screen: what the table shows in a row, one card each, in the same order. What nobody measured is left out. */
 export function Cards({ cols, rows, sort, onSort, detail, empty }: Props) {
   const by = cols.find((col) => col.id === sort.id);
   const list = sorted(rows, by?.sort ?? (() => null), sort.desc);
@@ -39,11 +39,11 @@ export function Cards({ cols, rows, sort, onSort, detail, empty }: Props) {
                 {name?.cell(one)}
                 {state?.cell(one)}
                 <span className={styles["fill"]} />
-                <span className="dim">{version?.cell(one)} {role?.cell(one)}</span>
+                {one.version !== "" && <span className="dim">{version?.cell(one)} {role?.cell(one)}</span>}
               </div>
               {more !== null && <div className={styles["detail"]}>{more}</div>}
               <dl>
-                {cols.filter((col) => !head.includes(col.id)).map((col) => (
+                {cols.filter((col) => !head.includes(col.id) && col.sort?.(one) != null).map((col) => (
                   <div key={col.id}>
                     <dt>{col.header}</dt>
                     <dd>{col.cell(one)}</dd>

@@ -45,7 +45,7 @@ export function FirstRun({ instances, startup }: Props) {
   const answered = instances.filter((one) => one.version !== "").length;
   const started = startup?.started;
   const troubles = instances.flatMap((one) => advice(limits(one)).map((item) => ({ instance: one, item })));
-  const shown = instances.find((one) => one.status === "up");
+  const shown = instances.find((one) => stateOf(one) === "up") ?? instances.find((one) => one.status === "up");
   return (
     <div className={page["page"]}>
       <div className={page["headline"]}>

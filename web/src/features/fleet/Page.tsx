@@ -3,6 +3,7 @@ import { useNavigate, useSearch } from "@tanstack/react-router";
 import { useCallback, useMemo } from "react";
 import { eventsQuery, instancesQuery } from "~/api/queries";
 import type { Instance } from "~/api/types";
+import { useAnswered } from "~/api/useAnswered";
 import { useKept } from "~/api/useKept";
 import { DataTable } from "~/table/DataTable";
 import { parseSort, type Sort, sortText } from "~/table/rows";
@@ -31,8 +32,9 @@ export default function FleetPage() {
   const narrow = usePhone();
   const search = useSearch({ from: "/" });
   const navigate = useNavigate({ from: "/" });
-  const { data: fresh, error, isError, refetch } = useQuery({ ...instancesQuery(window), refetchInterval: (query) => (query.state.data === undefined || query.state.data.some((one) => one.xacts_per_second != null) ? false : 1000) });
+  const { data: fresh, dataUpdatedAt, error, isError, refetch } = useQuery({ ...instancesQuery(window), refetchInterval: (query) => (query.state.data === undefined || query.state.data.some((one) => one.xacts_per_second != null) ? false : 1000) });
   const data = useKept(fresh, "");
+  const answered = useAnswered(dataUpdatedAt);
   const first = data !== undefined && !data.some((one) => one.xacts_per_second != null);
   const startup = useQuery(startupQuery(first));
   const events = useQuery(eventsQuery(window));
@@ -59,7 +61,7 @@ export default function FleetPage() {
   return (
     <div className={page["page"]}>
       <h1 className="hidden-text">Fleet</h1>
-      {isError && <Stale error={error} onRetry={() => void refetch()} />}
+      {isError && <Stale error={error} answered={answered} onRetry={() => void refetch()} />}
       <Summary summary={summary} count={data.length} now={time.now} limited={data.filter((one) => limits(one).length > 0).length} span={window.to - window.from} />
       <div className={page["bar"]}>
         <Filter label="Name or label" value={text} onChange={setText} />

@@ -2,12 +2,13 @@ import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useParams } from "@tanstack/react-router";
 import { useMemo } from "react";
 import { eventsQuery, instanceQuery } from "~/api/queries";
+import { useAnswered } from "~/api/useAnswered";
 import { useKept } from "~/api/useKept";
 import { useCrosshair } from "~/chart/crosshair";
 import { StatementTable } from "~/table/StatementTable";
 import { openSearch, statementsQuery } from "~/table/statements";
 import { useTime, useTimeRange } from "~/time/TimeProvider";
-import { clock, span } from "~/time/zone";
+import { moment, span } from "~/time/zone";
 import { InstanceHead } from "~/ui/InstanceHead";
 import { marksOf } from "~/ui/marks";
 import page from "~/ui/page.module.css";
@@ -24,8 +25,9 @@ export default function InstancePage() {
   const { id } = useParams({ from: "/instances/$id" });
   const { now, zone } = useTime();
   const wide = useTimeRange();
-  const { data: fresh, error, isError, refetch } = useQuery(instanceQuery(id, wide));
+  const { data: fresh, dataUpdatedAt, error, isError, refetch } = useQuery(instanceQuery(id, wide));
   const data = useKept(fresh, id);
+  const answered = useAnswered(dataUpdatedAt);
   const window = useTimeRange(data?.interval ?? 60);
   const events = useQuery({ ...eventsQuery(wide, id), enabled: data !== undefined });
   const marks = useMemo(() => marksOf(events.data ?? []), [events.data]);
@@ -35,7 +37,7 @@ export default function InstancePage() {
       <InstanceHead instance={data} tab="overview" />
       <Facts instance={data} now={now} zone={zone} />
       <div className={page["page"]}>
-        {isError && <Stale error={error} onRetry={() => void refetch()} />}
+        {isError && <Stale error={error} answered={answered} onRetry={() => void refetch()} />}
         <div className={styles["strip"]}>
           <EventStrip events={events.data} now={now} zone={zone} />
           <Moment />
@@ -51,8 +53,8 @@ export default function InstancePage() {
 
 function Moment() {
   const at = useCrosshair();
-  const { zone } = useTime();
-  return <span className="dim">{at === null ? "Legends show the newest values" : `Crosshair ${clock(at, zone)}: every legend shows its values`}</span>;
+  const { now, zone } = useTime();
+  return <span className="dim">{at === null ? "Legends show the newest values" : `Crosshair ${moment(at, zone, now)}: every legend shows its values`}</span>;
 }
 
 function TopStatements({ id, window, title }: { id: string; window: { from: number; to: number }; title: string }) {

@@ -7,7 +7,7 @@ import { Chart } from "~/chart/Chart";
 import type { Mark } from "~/chart/draw";
 import { largest, onGrid, sum } from "~/chart/grid";
 import { stepFor } from "~/time/range";
-import { type Answer, chartSeries, limitOf, losses, type Placed, requests, unitOf } from "./model";
+import { type Answer, chartSeries, limitOf, losses, type Placed, presenceOf, requests, unitOf } from "./model";
 
 interface Props {
   placed: Placed;
@@ -29,7 +29,7 @@ export function PanelChart({ placed, instance, window, marks, markLabels }: Prop
   const whole = answers.length === wanted.length && answers.every((one) => one.grid.from === answers[0]?.grid.from && one.grid.step === answers[0]?.grid.step);
   const stamp = queries.map((query) => query.dataUpdatedAt).join(" ");
   const fresh = useMemo(
-    () => (whole ? { grid: answers[0]?.grid ?? { ...window, step }, series: chartSeries(panel, answers), losses: losses(answers) } : undefined),
+    () => (whole ? { grid: answers[0]?.grid ?? { ...window, step }, series: chartSeries(panel, answers), losses: losses(answers), presence: presenceOf(panel, answers) } : undefined),
     // Answers change exactly when one of their times does.
     // oxlint-disable-next-line react/exhaustive-deps
     [whole, stamp, panel],
@@ -38,11 +38,11 @@ export function PanelChart({ placed, instance, window, marks, markLabels }: Prop
   const failed = queries.find((query) => query.isError);
   const plans = instance.families.filter((one) => one.family === family.name);
   const unplanned = plans.length > 0 && plans.every((one) => !one.planned) ? plans[0] : undefined;
-  const empty = useMemo(() => ({ grid: { from: window.from, to: window.to, step }, series: panel.of.map((line) => ({ key: line.column + line.label, label: line.label || line.column, token: "data" as const, values: onGrid([], { ...window, step }) })), losses: [] }), [window, step, panel]);
+  const empty = useMemo(() => ({ grid: { from: window.from, to: window.to, step }, series: panel.of.map((line) => ({ key: line.column + line.label, label: line.label || line.column, token: "data" as const, values: onGrid([], { ...window, step }) })), losses: [], presence: undefined }), [window, step, panel]);
   const shown = view === null || view.series.length === 0 ? empty : view;
   const top = useMemo(() => (panel.stack ? largest([sum(shown.series.map((one) => one.values))]) : largest(shown.series.map((one) => one.values))), [shown, panel.stack]);
   const limit = useMemo(() => limitOf(placed, instance.max_connections, top), [placed, instance.max_connections, top]);
-  const note = unplanned !== undefined ? `not read: ${unplanned.reason ?? "not planned"}` : failed !== undefined && view === null ? `not read: ${failed.error?.message ?? ""}` : view === null ? "reading" : view.series.length === 0 ? "no such session in this range" : undefined;
+  const note = unplanned !== undefined ? `not read: ${unplanned.reason ?? "not planned"}` : failed !== undefined && view === null ? `not read: ${failed.error?.message ?? ""}` : view === null ? "reading" : view.series.length === 0 && (instance.newest_data ?? 0) > window.from ? "no such session in this range" : undefined;
   return (
     <Chart
       title={panel.title}
@@ -58,7 +58,9 @@ export function PanelChart({ placed, instance, window, marks, markLabels }: Prop
       markLabels={markLabels}
       losses={shown.losses}
       since={instance.first_seen ?? null}
-      patience={3 * Math.max(interval, step)}
+      // Of a server that is known to be away no late reading is waited for.
+      patience={instance.status === "up" ? 3 * Math.max(interval, step) : 0}
+      presence={shown.presence}
       stale={failed !== undefined && view !== null}
       note={note}
     />

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { families, type Panel } from "~/gen/catalog";
-import { type Answer, chartSeries, limitOf, losses, panels, requests, unitOf } from "./model";
+import { type Answer, chartSeries, limitOf, losses, panels, presenceOf, requests, unitOf } from "./model";
 
 const grid = { from: 0, to: 30, step: 10 };
 const answer = (...series: [Record<string, string>, (number | null)[]][]): Answer => ({ grid, series: series.map(([labels, values]) => ({ labels, points: values.map((value, i) => [i * 10, value]) })) });
@@ -26,6 +26,11 @@ describe("chartSeries", () => {
   it("is a ratio in per cent, with no value of nothing", () => {
     const [hit] = chartSeries(panel({ fn: "ratio", unit: "%", of: [{ column: "hit", label: "hit" }, { column: "read", label: "read" }] }), [answer([{}, [99, 0, null]]), answer([{}, [1, 0, null]])]);
     expect(hit?.values).toEqual([99, null, null]);
+  });
+  it("tells a ratio of nothing from a gap", () => {
+    const hits = panel({ fn: "ratio", unit: "%", of: [{ column: "hit", label: "hit" }, { column: "read", label: "read" }] });
+    const answers = [answer([{}, [99, 0, null]]), answer([{}, [1, 0, null]])];
+    expect([presenceOf(hits, answers), presenceOf(hits, answers.slice(1)), presenceOf(panel({}), answers)]).toEqual([[100, 0, null], undefined, undefined]);
   });
   it("puts waits in their order, and no wait is CPU", () => {
     const rows = chartSeries(panel({ fn: "avg", by: "wait_event_type" }), [answer([{ wait_event_type: "Lock" }, [1, null, 0]], [{ wait_event_type: "" }, [2, null, 2]], [{ wait_event_type: "NewWait" }, [3, null, 3]])]);

@@ -64,6 +64,15 @@ export function chartSeries(panel: Panel, answers: readonly Answer[]): ChartSeri
   });
 }
 
+/**
+ * Whether there was a sample, where the drawn values may be missing for another reason: a ratio of nothing is
+ * no gap. Undefined where the values themselves tell it.
+ */
+export function presenceOf(panel: Panel, answers: readonly Answer[]): Value[] | undefined {
+  if (panel.fn !== "ratio" || answers.length < panel.of.length) return undefined;
+  return sum(answers.flatMap((answer) => answer.series.map((one) => onGrid(one.points as unknown as Point[], answer.grid))));
+}
+
 function fill(column: readonly Value[], grid: Grid): readonly Value[] {
   return column.length > 0 ? column : onGrid([], grid);
 }

@@ -2,6 +2,7 @@ import { useQuery } from "@tanstack/react-query";
 import { useNavigate, useParams, useSearch } from "@tanstack/react-router";
 import { useCallback, useEffect } from "react";
 import { instanceQuery } from "~/api/queries";
+import { useAnswered } from "~/api/useAnswered";
 import { useKept } from "~/api/useKept";
 import { StatementTable } from "~/table/StatementTable";
 import { isOpen, openPlace, openSearch, sortable, statementsQuery } from "~/table/statements";
@@ -20,14 +21,15 @@ export default function StatementsPage() {
   const { id } = useParams({ from: "/instances/$id/queries" });
   const search = useSearch({ from: "/instances/$id/queries" });
   const navigate = useNavigate({ from: "/instances/$id/queries" });
-  const { zone } = useTime();
+  const { now, zone } = useTime();
   const window = useTimeRange();
   const instance = useQuery(instanceQuery(id, window));
   const known = useKept(instance.data, id);
   const sort = (sortable as readonly string[]).includes(search.sort ?? "") ? (search.sort ?? "") : "total_exec_time";
   const limit = parseLimit(search.limit);
-  const { data: fresh, error, isError, refetch } = useQuery(statementsQuery(id, window, { sort, limit, trend: 60, database: search.database, user: search.user, text: search.text }));
+  const { data: fresh, dataUpdatedAt, error, isError, refetch } = useQuery(statementsQuery(id, window, { sort, limit, trend: 60, database: search.database, user: search.user, text: search.text }));
   const data = useKept(fresh, id);
+  const answered = useAnswered(dataUpdatedAt);
   const setText = useCallback((text: string) => void navigate({ search: (old) => ({ ...old, text: text === "" ? undefined : text }), replace: true }), [navigate]);
   const close = useCallback(() => void navigate({ search: (old) => ({ ...old, open: undefined, open_database: undefined, open_user: undefined }), resetScroll: false }), [navigate]);
   useEffect(() => {
@@ -47,8 +49,8 @@ export default function StatementsPage() {
           isError ? <Failed what="Statements" error={error} onRetry={() => void refetch()} /> : <State kind="loading" title="Reading statements" />
         ) : (
           <>
-            {isError && <Stale error={error} onRetry={() => void refetch()} />}
-            <Account account={data} zone={zone} />
+            {isError && <Stale error={error} answered={answered} onRetry={() => void refetch()} />}
+            {(data.count > 0 || data.total.calls !== undefined) && <Account account={data} now={now} zone={zone} />}
             <div className={page["bar"]}>
               <Pick label="Database" value={search.database ?? all} options={options(data.databases)} onPick={(value) => void navigate({ search: (old) => ({ ...old, database: value || undefined }) })} />
               <Pick label="User" value={search.user ?? all} options={options(data.users)} onPick={(value) => void navigate({ search: (old) => ({ ...old, user: value || undefined }) })} />
