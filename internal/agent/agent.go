@@ -13,6 +13,7 @@ import (
 	"github.com/pganalytics/pganalytics/internal/agent/host"
 	"github.com/pganalytics/pganalytics/internal/agent/ship"
 	"github.com/pganalytics/pganalytics/internal/agent/spool"
+	"github.com/pganalytics/pganalytics/internal/catalog"
 )
 
 // Deps are what an Agent uses of its surroundings.
@@ -31,8 +32,6 @@ const (
 	endShip    = 2 * time.Second // a last push
 	endTargets = time.Second
 )
-
-const maxWindow = 50 * time.Millisecond
 
 // New instances begin one after another, so that a thousand are not contacted at
 // the same moment.
@@ -56,7 +55,7 @@ type Agent struct {
 	journal   *journal
 	began     host.Process
 	own       host.Sampler
-	window    time.Duration // in which batches gather for a write
+	spooler   *spooler
 
 	closing sync.Once
 
@@ -83,7 +82,6 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 		deps.Client = &http.Client{}
 	}
 	a := &Agent{cfg: cfg, deps: deps, log: deps.Log, started: time.Now(), workers: newWorkers(cfg.Threading.ThreadPoolSize), byName: map[string]*instance{}}
-	a.window = min(maxWindow, cfg.interval()/20)
 	for _, in := range cfg.Instances {
 		i, err := newInstance(&a.cfg, in, a.log)
 		if err != nil {
@@ -137,17 +135,23 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer endSpool()
 	shipCtx, endShipping := context.WithCancel(background)
 	defer endShipping()
-	var sinks, shipping, cycles sync.WaitGroup
+	spoolerCtx, endSpooler := context.WithCancel(background)
+	defer endSpooler()
+	var sinks, writing, shipping, cycles sync.WaitGroup
 	rounds, abort := context.WithCancel(background)
 	defer abort()
 	var jobs sync.WaitGroup
 	a.schedule = newScheduler(a.deps.Now, func(ln *lane, tick int64, due []*line) {
-		jobs.Go(func() {
-			a.job(rounds, ln, tick, due)
+		jobs.Add(1)
+		go a.job(rounds, ln, tick, due, func() {
 			a.schedule.finish(ln)
+			jobs.Done()
 		})
 	})
+	shortest := time.Duration(min(a.cfg.base(catalog.Fast), a.cfg.base(catalog.Slow))) * time.Microsecond
+	a.spooler = newSpooler(j, a.micros, min(maxWindow, max(shortest, time.Second)/20))
 	sinks.Go(func() { _ = j.spool.Run(spoolCtx) })
+	writing.Go(func() { a.spooler.Run(spoolerCtx) })
 	fatal := make(chan error, 1)
 	shipping.Go(func() {
 		if err := a.ship(shipCtx); err != nil {
@@ -177,6 +181,8 @@ func (a *Agent) Run(ctx context.Context) error {
 			a.log.WarnContext(ctx, "rounds left behind")
 		}
 	}
+	endSpooler()
+	writing.Wait()
 	cycles.Wait()
 	a.closeTargets()
 	endShipping()

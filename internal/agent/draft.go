@@ -27,9 +27,14 @@ type draft struct {
 	asked   []int64           // texts of these are in the batch
 	kept    bool              // the instance's identity is in the record
 	work    instanceWork      // statements' part
-	// On its way into the spool.
-	done    chan error
-	spooled int64 // when it was there, microseconds since the Unix epoch
+	// On its way into the spool: see spooler.
+	generation uint64 // of the journal, when it was counted
+	pending    *spool.Pending
+	err        error // it could not be begun
+	done       chan error
+	spooled    int64 // when it was there, microseconds since the Unix epoch
+	written    bool
+	then       func()
 	// Of the round.
 	read, answered bool
 	took           time.Duration
@@ -108,50 +113,6 @@ func clip(s string) string {
 		n--
 	}
 	return s[:n] + "…"
-}
-
-// spool puts drafts into the spool, in the background: see conclude.
-func (a *Agent) spool(ctx context.Context, d *draft) {
-	d.done = make(chan error, 1)
-	generation := d.ln.generation
-	go func() {
-		// Batches of one moment share a write: what a round leaves need not be durable
-		// at once, and each fdatasync costs.
-		pause(ctx, a.window)
-		d.done <- a.put(ctx, d, generation)
-	}()
-}
-
-// pause sleeps to the end of the window that is open now.
-func pause(ctx context.Context, window time.Duration) {
-	now := time.Now()
-	timer := time.NewTimer(now.Truncate(window).Add(window).Sub(now))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
-
-func (a *Agent) put(ctx context.Context, d *draft, generation uint64) error {
-	in := d.ln.in
-	s := newScratch()
-	defer s.free()
-	in.mu.Lock()
-	baselines := d.baselines(s)
-	in.mu.Unlock()
-	err := a.journal.append(ctx, generation, &d.batch, baselines, s)
-	if errors.Is(err, spool.ErrNoBaseline) {
-		for _, c := range d.counted {
-			c.whole = true
-		}
-		in.mu.Lock()
-		baselines = d.baselines(s)
-		in.mu.Unlock()
-		err = a.journal.append(ctx, generation, &d.batch, baselines, s)
-	}
-	d.spooled = a.micros()
-	return err
 }
 
 // conclude waits for a draft that is on its way into the spool; only then do its

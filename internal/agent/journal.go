@@ -69,41 +69,47 @@ func (j *journal) frameID(id spool.ID) frame.ID {
 	return frame.ID{Collector: j.collector, Epoch: id.Epoch, Seq: id.Seq}
 }
 
-// scratch is memory for what is appended, used again: the spool lets go of it when
-// Append returns.
-type scratch struct{ raw, gap, bases []byte }
+// scratch is memory for what is appended, used again. What records point to stays
+// until they are durable: then keep is emptied.
+type scratch struct {
+	raw  []byte // of the batch being encoded
+	keep []byte
+}
 
-// scratches keeps a few for good: a sync.Pool forgets them at every collection,
-// which is about once a cycle, and growing them anew is most of what rounds leave
-// to collect.
-var scratches = make(chan *scratch, 8)
+const maxScratch = 1 << 20 // a giant batch must not hold memory for ever
 
-const maxScratch = 512 << 10 // one giant batch must not hold memory for ever
-
-func newScratch() *scratch {
-	select {
-	case s := <-scratches:
-		return s
-	default:
-		return new(scratch)
+// reset is called when all that points to the memory is durable, or given up.
+func (s *scratch) reset() {
+	if s.keep = s.keep[:0]; cap(s.keep) > maxScratch {
+		s.keep = nil
+	}
+	if cap(s.raw) > maxScratch {
+		s.raw = nil
 	}
 }
 
-func (s *scratch) free() {
-	if cap(s.raw) > maxScratch || cap(s.gap) > maxScratch || cap(s.bases) > maxScratch {
-		return
-	}
-	select {
-	case scratches <- s:
-	default:
-	}
+// gap appends the gap form of a batch to what is kept.
+func (s *scratch) gap(b *frame.Batch) []byte {
+	from := len(s.keep)
+	s.keep = frame.AppendGap(s.keep, frame.NewGap(b))
+	return s.keep[from:len(s.keep):len(s.keep)]
 }
 
 // append makes a batch and its baselines durable. The batch's ids are filled in.
 // generation is the one that its baselines belong to. s may hold the baselines.
 func (j *journal) append(ctx context.Context, generation uint64, b *frame.Batch, baselines []spool.Baseline, s *scratch) error {
-	s.gap = frame.AppendGap(s.gap[:0], frame.NewGap(b))
-	_, err := j.spool.Append(ctx, func(id, prev spool.ID) (spool.Record, error) {
+	p, err := j.begin(ctx, generation, b, baselines, s)
+	if err != nil {
+		return err
+	}
+	_, err = p.Wait()
+	return err
+}
+
+// begin is append without the wait; s is not to be reset before that.
+func (j *journal) begin(ctx context.Context, generation uint64, b *frame.Batch, baselines []spool.Baseline, s *scratch) (*spool.Pending, error) {
+	gap := s.gap(b)
+	return j.spool.Begin(ctx, func(id, prev spool.ID) (spool.Record, error) {
 		j.mu.Lock()
 		defer j.mu.Unlock()
 		if j.generation != generation {
@@ -112,10 +118,9 @@ func (j *journal) append(ctx context.Context, generation uint64, b *frame.Batch,
 		b.ID, b.Prev = j.frameID(id), j.frameID(prev)
 		s.raw = frame.AppendBatch(s.raw[:0], b)
 		return spool.Record{
-			Kind: spool.Batch, Tick: b.Tick, CRC: frame.Checksum(s.raw), RawLen: len(s.raw), Data: frame.CompressBatch(s.raw), Gap: s.gap, Baselines: baselines,
+			Kind: spool.Batch, Tick: b.Tick, CRC: frame.Checksum(s.raw), RawLen: len(s.raw), Data: frame.CompressBatch(s.raw), Gap: gap, Baselines: baselines,
 		}, nil
 	})
-	return err
 }
 
 // reset begins a new identity: the backend has batches of the present one that this

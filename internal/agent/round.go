@@ -29,8 +29,38 @@ type counted struct {
 	whole bool
 }
 
-// job runs what is due in one lane at a tick: its databases one after another.
-func (a *Agent) job(ctx context.Context, ln *lane, tick int64, due []*line) {
+// job runs what is due in one lane at a tick, and calls end when all that follows
+// from it is done: batches are written later, together with those of others.
+func (a *Agent) job(ctx context.Context, ln *lane, tick int64, due []*line, end func()) {
+	drafts, reached := a.rounds(ctx, ln, tick, due)
+	if len(drafts) == 0 {
+		end()
+		return
+	}
+	// Until the last one is written, the lane is nobody's; then it is the spooler's. No
+	// goroutine waits: it would have to be woken.
+	a.spooler.after(drafts[len(drafts)-1], func() {
+		for _, d := range drafts {
+			a.conclude(ctx, d)
+		}
+		in := ln.in
+		in.mu.Lock()
+		again := in.due || time.Since(in.contacted) > contactEvery && ln.name == catalog.Slow
+		in.mu.Unlock()
+		if !again || !reached || ctx.Err() != nil {
+			end()
+			return
+		}
+		go func() {
+			_ = a.contact(ctx, ln) // said there; the next round tells what it means
+			end()
+		}()
+	})
+}
+
+// rounds are those of a job: its databases one after another. It gives the drafts
+// that are not concluded, and whether the instance was reached before.
+func (a *Agent) rounds(ctx context.Context, ln *lane, tick int64, due []*line) (drafts []*draft, reached bool) {
 	in := ln.in
 	if _, g := a.journal.identity(); g != ln.generation {
 		ln.void("restored", "the spool was restored from a copy, or copied")
@@ -44,7 +74,7 @@ func (a *Agent) job(ctx context.Context, ln *lane, tick int64, due []*line) {
 		failure = a.contact(ctx, ln)
 	}
 	if ctx.Err() != nil {
-		return // the ticks are accounted for by the next process
+		return nil, false // the ticks are accounted for by the next process
 	}
 	in.mu.Lock()
 	if ln.incarnation != in.server.Incarnation {
@@ -62,11 +92,9 @@ func (a *Agent) job(ctx context.Context, ln *lane, tick int64, due []*line) {
 		for _, l := range due {
 			d.fail(l, target.ReasonOf(failure), failure)
 		}
-		a.spool(ctx, d)
-		a.conclude(ctx, d)
-		return
+		a.spooler.put(d)
+		return []*draft{d}, false
 	}
-	var drafts []*draft
 	for i, via := range vias(due, debts, home) {
 		mine := slices.DeleteFunc(slices.Clone(due), func(l *line) bool { return l.Via != via })
 		owes := slices.DeleteFunc(slices.Clone(debts), func(o owed) bool { return o.line.Via != via })
@@ -85,15 +113,7 @@ func (a *Agent) job(ctx context.Context, ln *lane, tick int64, due []*line) {
 			drafts = drafts[1:]
 		}
 	}
-	for _, d := range drafts {
-		a.conclude(ctx, d)
-	}
-	in.mu.Lock()
-	again := in.due || time.Since(in.contacted) > contactEvery && ln.name == catalog.Slow
-	in.mu.Unlock()
-	if again && ctx.Err() == nil {
-		_ = a.contact(ctx, ln) // said there; the next round tells what it means
-	}
+	return drafts, true
 }
 
 // contact finds out what can be read, one lane at a time; the other one takes its
@@ -191,7 +211,7 @@ func (a *Agent) round(ctx context.Context, ln *lane, tick int64, via string, due
 	}
 	in.mu.Unlock()
 	if len(plans) == 0 && own == nil && text == nil {
-		a.spool(ctx, d)
+		a.spooler.put(d)
 		return d
 	}
 	k, err := a.workers.enter(ctx, ln.name, !in.target.Warm(via))
@@ -215,7 +235,7 @@ func (a *Agent) round(ctx context.Context, ln *lane, tick int64, via string, due
 	if ctx.Err() != nil {
 		return nil
 	}
-	a.spool(ctx, d)
+	a.spooler.put(d)
 	return d
 }
 

@@ -142,7 +142,9 @@ func (s *scheduler) finish(ln *lane) {
 	in.mu.Unlock()
 	ln.running = false
 	s.plan(ln)
-	s.wake()
+	if ln.place == 0 { // else Run wakes early enough
+		s.wake()
+	}
 }
 
 // replan puts both lanes of an instance where their timetables now say.

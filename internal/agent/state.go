@@ -35,25 +35,17 @@ func persistent(f *catalog.Family) bool {
 func (d *draft) baselines(s *scratch) []spool.Baseline {
 	ln, in := d.ln, d.ln.in
 	var out []spool.Baseline
-	s.bases = s.bases[:0]
 	for id, c := range d.counted {
 		if f := catalog.Lookup(id.family); !persistent(f) {
 			continue
 		}
-		from := len(s.bases)
+		from := len(s.keep)
 		if c.whole {
-			s.bases = c.AppendFull(s.bases)
+			s.keep = c.AppendFull(s.keep)
 		} else {
-			s.bases = c.AppendPatch(s.bases)
+			s.keep = c.AppendPatch(s.keep)
 		}
-		// The bytes may still move: see below.
-		out = append(out, spool.Baseline{Key: stateKey(in.name, id.database, id.family), Full: c.whole, Data: s.bases[from:len(s.bases)]})
-	}
-	at := 0
-	for i := range out { // in one piece now
-		n := len(out[i].Data)
-		out[i].Data = s.bases[at : at+n : at+n]
-		at += n
+		out = append(out, spool.Baseline{Key: stateKey(in.name, id.database, id.family), Full: c.whole, Data: s.keep[from:len(s.keep):len(s.keep)]})
 	}
 	touched := d.touched()
 	for other, databases := range touched {

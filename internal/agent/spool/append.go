@@ -58,14 +58,36 @@ var errWaiting = errors.New("waiting before the next write")
 // ErrNoSpace, ErrTooLarge, ErrNoBaseline, ErrClosed; others are failures of the
 // disk): the next batch has to be counted from the baselines before.
 func (s *Spool) Append(ctx context.Context, build func(id, prev ID) (Record, error)) (ID, error) {
-	id, e, err := s.enqueue(ctx, build)
+	p, err := s.Begin(ctx, build)
 	if err != nil {
 		return ID{}, err
 	}
-	if err := s.await(e); err != nil {
+	return p.Wait()
+}
+
+// Pending is a batch that waits to be written.
+type Pending struct {
+	s  *Spool
+	id ID
+	e  *entry
+}
+
+// Begin is Append without the wait: the batch is on disk only when Wait says so. Who
+// begins many before the first Wait has them written together.
+func (s *Spool) Begin(ctx context.Context, build func(id, prev ID) (Record, error)) (*Pending, error) {
+	id, e, err := s.enqueue(ctx, build)
+	if err != nil {
+		return nil, err
+	}
+	return &Pending{s, id, e}, nil
+}
+
+// Wait makes the batch durable, and gives its id then. It is called once.
+func (p *Pending) Wait() (ID, error) {
+	if err := p.s.await(p.e); err != nil {
 		return ID{}, fmt.Errorf("append to the spool: %w", err)
 	}
-	return id, nil
+	return p.id, nil
 }
 
 // await waits until e was written, or writes it: whoever gets the token writes for
