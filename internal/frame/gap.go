@@ -3,6 +3,7 @@ package frame
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -40,51 +41,150 @@ func NewGap(b *Batch) *Gap {
 	return &Gap{Batches: []*Batch{&g}}
 }
 
-// sumFrame sums the counters of f by the keys in sums.
+// sumFrame sums the counters of f by the keys in sums. It is made for each batch and
+// hardly ever used, so it must cost little: one piece of memory for all numbers.
 func sumFrame(f *Frame, sums []string) Frame {
 	out := Frame{Family: f.Family, Database: f.Database, Part: Dropped, Since: f.Since, At: f.At}
-	var keys, counters []*Column
+	from := make([]*Column, 0, len(f.Columns)) // keys, then counters
 	for i := range f.Columns {
-		c := &f.Columns[i]
+		if c := &f.Columns[i]; c.Kind == catalog.Key && slices.Contains(sums, c.Name) {
+			from = append(from, c)
+		}
+	}
+	keys := len(from)
+	for i := range f.Columns {
+		if c := &f.Columns[i]; c.Kind == catalog.Counter {
+			from = append(from, c)
+		}
+	}
+	at, heads := groupRows(f.N, from[:keys])
+	out.N = len(heads)
+	out.Columns = make([]Column, 0, len(from))
+	slab := make([]int64, len(from)*out.N)
+	for k, c := range from {
+		to := Column{Name: c.Name, Kind: c.Kind, Type: c.Type}
 		switch {
-		case c.Kind == catalog.Key && slices.Contains(sums, c.Name):
-			keys = append(keys, c)
-		case c.Kind == catalog.Counter:
-			counters = append(counters, c)
+		case k < keys && c.Type == catalog.Text:
+			to.Texts = make([]string, out.N)
+		case k < keys && c.Type == catalog.Float:
+			to.Floats = make([]float64, out.N)
+		default:
+			to.Ints = slab[k*out.N : (k+1)*out.N : (k+1)*out.N]
 		}
-	}
-	for _, c := range append(slices.Clone(keys), counters...) {
-		out.Columns = append(out.Columns, Column{Name: c.Name, Kind: c.Kind, Type: c.Type})
-	}
-	index := map[string]int{}
-	var key []byte
-	for i := range f.N {
-		key = key[:0]
-		for _, c := range keys {
-			key = appendCell(key, c, i)
+		if k < keys {
+			for sum, row := range heads {
+				to.copyCell(sum, c, int(row))
+			}
+		} else {
+			to.sumRows(c, at)
 		}
-		at, seen := index[string(key)]
-		if !seen {
-			at = out.N
-			index[string(key)] = at
-			out.N++
-			for k := range out.Columns {
-				out.Columns[k].grow()
-			}
-			for k, c := range keys {
-				out.Columns[k].copyCell(at, c, i)
-			}
-			for k := range counters {
-				out.Columns[len(keys)+k].setNull(at)
-			}
-		}
-		for k, c := range counters {
-			if !c.IsNull(i) {
-				out.Columns[len(keys)+k].add(at, c.Ints[i])
-			}
-		}
+		out.Columns = append(out.Columns, to)
 	}
 	return out
+}
+
+// groupRows gives for each row the number of its group, those with the same cells in
+// keys, and for each group its first row.
+func groupRows(n int, keys []*Column) (at, heads []int32) {
+	const few = 8 // groups that are looked through
+	at, heads = make([]int32, n), make([]int32, 0, few)
+	var index map[string]int32
+	var key []byte
+rows:
+	for i := range n {
+		if i > 0 && sameCells(keys, i, i-1) {
+			at[i] = at[i-1]
+			continue
+		}
+		if len(heads) <= few {
+			for g, row := range heads {
+				if sameCells(keys, i, int(row)) {
+					at[i] = int32(g)
+					continue rows
+				}
+			}
+		} else {
+			if index == nil {
+				index = map[string]int32{}
+				for g, row := range heads {
+					index[string(appendCells(nil, keys, int(row)))] = int32(g)
+				}
+			}
+			key = appendCells(key[:0], keys, i)
+			g, seen := index[string(key)]
+			if seen {
+				at[i] = g
+				continue
+			}
+			index[string(key)] = int32(len(heads))
+		}
+		at[i] = int32(len(heads))
+		heads = append(heads, int32(i))
+	}
+	return at, heads
+}
+
+func sameCells(columns []*Column, i, j int) bool {
+	for _, c := range columns {
+		if null := c.IsNull(i); null || c.IsNull(j) {
+			if null != c.IsNull(j) {
+				return false
+			}
+			continue
+		}
+		switch c.Type {
+		case catalog.Float:
+			if math.Float64bits(c.Floats[i]) != math.Float64bits(c.Floats[j]) {
+				return false
+			}
+		case catalog.Text:
+			if c.Texts[i] != c.Texts[j] {
+				return false
+			}
+		default:
+			if c.Ints[i] != c.Ints[j] {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func appendCells(dst []byte, columns []*Column, i int) []byte {
+	for _, c := range columns {
+		dst = appendCell(dst, c, i)
+	}
+	return dst
+}
+
+// sumRows adds each row of from to the sum that at names. A sum of NULLs is NULL.
+func (c *Column) sumRows(from *Column, at []int32) {
+	if from.Null == nil {
+		for i, v := range from.Ints {
+			c.Ints[at[i]] += v
+		}
+		return
+	}
+	nulls := len(c.Ints)
+	c.Null = make([]bool, nulls)
+	for g := range c.Null {
+		c.Null[g] = true
+	}
+	for i, v := range from.Ints {
+		if from.Null[i] {
+			continue
+		}
+		if g := at[i]; c.Null[g] {
+			c.Null[g] = false
+			nulls--
+			c.Ints[g] = v
+		} else {
+			c.Ints[g] += v
+		}
+	}
+	if nulls == 0 {
+		c.Null = nil
+	}
 }
 
 // mergeSums adds a frame of sums to those of the same family and database.
@@ -196,9 +296,10 @@ func joinOutcomes(list []Outcome) []Outcome {
 func AppendGap(dst []byte, g *Gap) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(g.Batches)))
 	for _, b := range g.Batches {
-		raw := AppendBatch(nil, b)
-		dst = binary.AppendUvarint(dst, uint64(len(raw)))
-		dst = append(dst, raw...)
+		from := len(dst)
+		dst = AppendBatch(dst, b)
+		size := binary.AppendUvarint(make([]byte, 0, binary.MaxVarintLen64), uint64(len(dst)-from))
+		dst = slices.Insert(dst, from, size...)
 	}
 	return dst
 }
@@ -277,13 +378,6 @@ func (c *Column) setNull(i int) {
 	c.Null[i] = true
 }
 
-func (c *Column) add(i int, v int64) {
-	c.Ints[i] += v
-	if c.Null != nil {
-		c.Null[i] = false
-	}
-}
-
 func (c *Column) copyCell(i int, from *Column, j int) {
 	if from.IsNull(j) {
 		c.setNull(i)
@@ -307,7 +401,7 @@ func appendCell(dst []byte, c *Column, i int) []byte {
 	dst = append(dst, 1)
 	switch c.Type {
 	case catalog.Float:
-		return fmt.Appendf(dst, "%g;", c.Floats[i])
+		return binary.LittleEndian.AppendUint64(dst, math.Float64bits(c.Floats[i]))
 	case catalog.Text:
 		dst = binary.AppendUvarint(dst, uint64(len(c.Texts[i])))
 		return append(dst, c.Texts[i]...)
