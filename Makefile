@@ -26,6 +26,7 @@ ui: ## build the web UI into web/dist/app
 
 gen: ## write what follows from the catalog and the API's specification
 	go run ./internal/tool/gen
+	go run ./internal/tool/dashboard
 	scripts/gen.sh
 
 bench: ## measure against references in the same run; figures in docs/benchmarks.md
