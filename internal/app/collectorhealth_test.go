@@ -2,9 +2,15 @@ package app
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -80,4 +86,31 @@ func TestHealthSocket(t *testing.T) {
 	}
 	cancel()
 	<-ended
+}
+
+// TestHealthOfTLS: a container's health check asks the backend of its own
+// environment, and takes no other certificate than that one's.
+func TestHealthOfTLS(t *testing.T) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"status":"ok","components":{}}`)
+	}))
+	defer server.Close()
+	_, port, _ := net.SplitHostPort(server.Listener.Addr().String())
+	write := func(name string, der []byte) string {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	der := server.Certificate().Raw
+	wrong := append([]byte(nil), der...)
+	wrong[len(wrong)-1] ^= 1
+	for path, want := range map[string]string{write("own", der): "", write("wrong", wrong): "another certificate"} {
+		var out strings.Builder
+		err := (&healthCommand{Timeout: 5 * time.Second}).Run(t.Context(), &console{stdout: &out, stderr: &out, environ: []string{"PORT=" + port, "TLS_CERT=" + path}})
+		if got := fmt.Sprint(err); want == "" && err != nil || !strings.Contains(got, want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
 }

@@ -1,8 +1,12 @@
 package app
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -25,7 +29,7 @@ type healthCommand struct {
 
 // Run prints each component and fails unless the backend is healthy.
 func (c *healthCommand) Run(ctx context.Context, con *console) error {
-	base, client, err := c.whom()
+	base, client, err := c.whom(con)
 	if err != nil {
 		return err
 	}
@@ -61,7 +65,10 @@ func (c *healthCommand) Run(ctx context.Context, con *console) error {
 
 // whom gives the address to ask, and the client that reaches it: over the network,
 // or a collector's socket.
-func (c *healthCommand) whom() (base string, client *http.Client, err error) {
+func (c *healthCommand) whom(con *console) (base string, client *http.Client, err error) {
+	if c.URL == "" && c.DataDir == "" {
+		return c.own(con)
+	}
 	base, err = backendAddress(c.URL, c.DataDir)
 	socket := filepath.Join(c.DataDir, healthSocket)
 	if c.URL != "" || !errors.Is(err, fs.ErrNotExist) {
@@ -75,6 +82,40 @@ func (c *healthCommand) whom() (base string, client *http.Client, err error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 		},
 	}}, nil
+}
+
+// own gives the backend that the same environment would start, on loopback: what a
+// container's health check asks. With TLS it must show the very certificate of
+// TLS_CERT, whatever name stands in it.
+func (c *healthCommand) own(con *console) (string, *http.Client, error) {
+	port, cert := con.getenv("PORT"), con.getenv("TLS_CERT")
+	if port == "" {
+		port = "8080"
+	}
+	if !validPort(port) {
+		return "", nil, usagef("PORT = %q: want 0 to 65535", port)
+	}
+	if cert == "" {
+		return "http://127.0.0.1:" + port, http.DefaultClient, nil
+	}
+	text, err := os.ReadFile(cert)
+	if err != nil {
+		return "", nil, usagef("TLS_CERT: %w", err)
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return "", nil, usagef("TLS_CERT = %q: holds no certificate in PEM", cert)
+	}
+	return "https://127.0.0.1:" + port, &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		InsecureSkipVerify: true, //nolint:gosec // the certificate itself is compared, below
+		VerifyPeerCertificate: func(chain [][]byte, _ [][]*x509.Certificate) error {
+			if len(chain) == 0 || !bytes.Equal(chain[0], block.Bytes) {
+				return errors.New("another certificate than that of TLS_CERT")
+			}
+			return nil
+		},
+	}}}, nil
 }
 
 // backendAddress is where a backend answers: as told, as the data directory of a
