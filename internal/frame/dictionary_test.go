@@ -139,8 +139,12 @@ func TestListedColumns(t *testing.T) {
 		}
 		later := frame.Column{Name: "later", Kind: catalog.Gauge, Type: catalog.Int, Ints: []int64{3, 4}}
 		moved := slices.Concat(all[1:], all[:1])
-		retyped := slices.Clone(all)
-		retyped[len(all)-1] = frame.Column{Name: all[len(all)-1].Name, Kind: catalog.Label, Type: catalog.Bool, Ints: []int64{0, 1}}
+		last := all[len(all)-1]
+		retyped := append(slices.Clone(all[:len(all)-1]), frame.Column{Name: last.Name, Kind: last.Kind, Type: catalog.Bool, Ints: []int64{0, 1}})
+		otherKind := slices.Clone(all)
+		if otherKind[0].Kind = catalog.Label; all[0].Kind == catalog.Label {
+			otherKind[0].Kind = catalog.Key
+		}
 		reversed := slices.Clone(all)
 		slices.Reverse(reversed)
 		withReset := slices.Insert(slices.Clone(all), len(all)/2, frame.Column{Name: "began", Kind: catalog.Reset, Type: catalog.Time, Ints: []int64{1, 2}})
@@ -154,7 +158,7 @@ func TestListedColumns(t *testing.T) {
 			"all": all, "half": half, "the last one": all[len(all)-1:], "none of them": {later}, "one more in front": slices.Concat([]frame.Column{later}, all),
 			"one more within": slices.Insert(slices.Clone(all), len(all)/2, later), "one more behind": slices.Concat(all, []frame.Column{later}),
 			"half and more":    slices.Concat([]frame.Column{later}, half[:1], []frame.Column{{Name: "latest", Kind: catalog.Key, Type: catalog.Text, Texts: []string{"a", "a"}}}, half[1:]),
-			"in another order": moved, "in reverse": reversed, "of another type": retyped, "with a reset column": withReset,
+			"in another order": moved, "in reverse": reversed, "of another type": retyped, "of another kind": otherKind, "with a reset column": withReset,
 		} {
 			b := &frame.Batch{Lane: catalog.Slow, Frames: []frame.Frame{{Family: family.Name, N: 2, Columns: columns}}}
 			got, err := frame.DecodeBatch(frame.AppendBatch(nil, b))

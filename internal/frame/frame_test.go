@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -242,6 +243,40 @@ func TestLimits(t *testing.T) {
 	e.Data[0] = 98
 	if _, err := e.Batch(); err == nil || !strings.Contains(err.Error(), "format version 98") {
 		t.Errorf("another format in an envelope: %v", err)
+	}
+}
+
+// TestPromisedRows: memory is given for rows that the bytes can hold, not for those
+// that a frame promises.
+func TestPromisedRows(t *testing.T) {
+	f := frame.Frame{Family: "x", N: frame.MaxRows}
+	sevens := slices.Repeat([]int64{7}, f.N)
+	for i := range 8 {
+		f.Columns = append(f.Columns, frame.Column{Name: string(rune('a' + i)), Kind: catalog.Key, Type: catalog.Int, Ints: sevens})
+	}
+	raw := frame.AppendFrame(nil, &f)
+	if _, _, err := frame.DecodeFrame(raw); err != nil {
+		t.Fatal(err)
+	}
+	const constant = "\x22\x22\x22\x22" // the forms of eight columns
+	for _, form := range []string{"\x33", "\x44", "\x55", "\x66", "\x77"} {
+		promise := bytes.Replace(raw, []byte(constant), []byte(strings.Repeat(form, 4)), 1)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, _, err := frame.DecodeFrame(promise)
+		runtime.ReadMemStats(&after)
+		if !errors.Is(err, frame.ErrMalformed) || bytes.Equal(promise, raw) {
+			t.Errorf("form %x: %v", form, err)
+		}
+		if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
+			t.Errorf("form %x: %d bytes of memory for %d", form, n, len(promise))
+		}
+	}
+	// Nor may there be more values than columns take.
+	one := frame.AppendFrame(nil, &frame.Frame{Family: "x", N: 1, Columns: []frame.Column{{Name: "a", Kind: catalog.Key, Type: catalog.Int, Ints: []int64{7}}}})
+	more := slices.Concat([]byte{one[0] + 1}, make([]byte, 8), one[1:])
+	if _, _, err := frame.DecodeFrame(more); !errors.Is(err, frame.ErrMalformed) {
+		t.Errorf("a value that belongs nowhere: %v", err)
 	}
 }
 
