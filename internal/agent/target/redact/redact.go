@@ -33,7 +33,9 @@ func names(ident string) bool {
 			return true
 		}
 	}
-	return false
+	// Short ones only as the last word of a name: bypass and pwa are none.
+	last := ident[strings.LastIndexAny(ident, "._")+1:]
+	return last == "pw" || last == "pass"
 }
 
 // Text masks the secrets in a statement's text. Constants that the server replaced
