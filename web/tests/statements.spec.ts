@@ -1,5 +1,5 @@
 import { count, percent } from "../src/format/number";
-import { expect, rangeQuery, type Statements, test } from "./fixtures";
+import { expect, rangeQuery, type Series, type Statements, test } from "./fixtures";
 
 const number = (text: string | null) => Number((text ?? "").replaceAll(",", ""));
 
@@ -43,16 +43,33 @@ test("a statement opens with its SQL, keeps its 64-bit id in the URL, and closes
   await page.locator("tr[data-row]").nth(account.items.indexOf(item)).click();
   const detail = page.getByRole("region", { name: `Statement ${item.query_id}` });
   await expect(detail).toBeVisible();
-  await expect(page).toHaveURL(new RegExp(`open=${item.query_id}(&|$)`));
+  await expect(page).toHaveURL(new RegExp(`open=${item.query_id}&open_database=${item.database}&open_user=${item.user}(&|$)`));
   const shown = (await detail.getByRole("region", { name: "SQL" }).textContent()) ?? "";
   expect(shown.replace(/\s+/g, " ").trim()).toBe(item.query?.replace(/\s+/g, " ").trim());
   await expect(detail.locator("canvas")).toHaveCount(4);
-  const same = account.items.filter((one) => one.query_id === item.query_id).reduce((sum, one) => sum + (one.calls ?? 0), 0);
-  await expect(detail.locator("dl div").filter({ hasText: /^Calls/ })).toContainText(count(same));
+  await expect(detail.locator("dl div").filter({ hasText: /^Calls/ })).toContainText(count(item.calls));
   await page.reload();
   await expect(detail).toBeVisible();
   await page.keyboard.press("Escape");
   await expect(detail).toHaveCount(0);
+});
+
+test("an opened row shows its own database and user, and leads to all", async ({ signedIn: page, api, past, instance }) => {
+  const account = await api<Statements>(`/api/v1/instances/${instance.id}/statements`, { limit: 1000, ...past });
+  const many = account.items.find((one) => account.items.some((other) => other.query_id === one.query_id && other !== one));
+  if (many === undefined) throw new Error("no statement of the demo runs in two databases or as two users");
+  await page.goto(`/instances/${instance.id}/queries?${rangeQuery(past)}&open=${many.query_id}&open_database=${many.database}&open_user=${many.user}`);
+  const detail = page.getByRole("region", { name: `Statement ${many.query_id}` });
+  const calls = detail.locator("dl div").filter({ hasText: /^Calls/ }).locator("dd");
+  await expect(calls).toHaveText(count(many.calls));
+  await expect(detail.locator("canvas")).toHaveCount(4);
+  // The chart counts the same calls as the row.
+  const series = await api<Series>(`/api/v1/instances/${instance.id}/series`, { family: "statements", column: "calls", fn: "delta", queryid: many.query_id, dbid: many.database, userid: many.user, ...past });
+  expect((series.series[0]?.points ?? []).reduce((sum, point) => sum + Number(point[1] ?? 0), 0)).toBe(many.calls);
+  await detail.getByRole("button", { name: `Of ${many.database}, user ${many.user}` }).click();
+  await page.getByRole("menuitem", { name: /^all \d+ databases and users/ }).click();
+  await expect(page).not.toHaveURL(/open_/);
+  await expect(calls).toHaveText(count(account.items.filter((one) => one.query_id === many.query_id).reduce((sum, one) => sum + (one.calls ?? 0), 0)));
 });
 
 test("a filter keeps the account closed", async ({ signedIn: page, past, instance }) => {

@@ -168,7 +168,7 @@ export function Chart(props: Props) {
             />
           )}
           {pinned !== null && <GapTip gap={pinned.gap} now={now} zone={zone} left={pinned.left} width={width} pinned onClose={() => setPinned(null)} />}
-          {hover !== null && <div className={styles["now"]} style={{ left: hover.left }}>{moment(hover.at, zone, now)}</div>}
+          {hover !== null && <div className={styles["now"]} style={{ left: Math.min(hover.left, width - 30) }}>{moment(hover.at, zone, now)}</div>}
         </div>
       )}
     </section>

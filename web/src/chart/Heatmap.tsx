@@ -1,5 +1,5 @@
 import { type KeyboardEvent, memo, type PointerEvent, useCallback, useId, useMemo, useState } from "react";
-import { clock, moment, type Zone } from "~/time/zone";
+import { between, moment, type Zone } from "~/time/zone";
 import { timeText, timeTicks } from "./axes";
 import { type Cell, cellOf, type Exception, nextException, type Tally, tell } from "./cells";
 import styles from "./heatmap.module.css";
@@ -192,7 +192,7 @@ function CellTip({ row, cell, left, right, start, end, step, zone }: TipProps) {
   const place = right === null ? { left: left + 6 } : { right: right + 6 };
   return (
     <div className={styles["tip"]} style={place}>
-      <p><b>{row.title}, {moment(start, zone, end)} – {clock(start + step, zone)}</b></p>
+      <p><b>{row.title}, {between(start, start + step, zone, end)}</b></p>
       {cell.kind === null ? <p className="dim">nothing was planned here</p> : <p className="dim">{cell.planned} planned, {cell.kind === "stored" ? "all stored" : `${cell.hit} ${cell.kind}`}</p>}
       {told.slice(0, 6).map((one) => (
         <p key={one.text}>

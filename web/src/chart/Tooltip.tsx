@@ -1,5 +1,5 @@
 import { percent, sig } from "~/format/number";
-import { clock, moment, type Zone } from "~/time/zone";
+import { between, clock, moment, type Zone } from "~/time/zone";
 import { IconClose, IconNoData } from "~/ui/icons";
 import styles from "./chart.module.css";
 import type { Gap } from "./gaps";
@@ -75,7 +75,7 @@ export function GapTip({ gap, now, zone, left, width, pinned, onClose }: GapTipP
   return (
     <div className={styles["tip"]} style={place} data-pinned={pinned || undefined}>
       <div className={styles["tipGap"]}>
-        <IconNoData /> {gapTitle(gap)} {moment(gap.from, zone, now)} – {moment(gap.to, zone, now)}
+        <IconNoData /> {gapTitle(gap)} {between(gap.from, gap.to, zone, now)}
         {pinned && (
           <button type="button" aria-label="Close" onClick={onClose}><IconClose /></button>
         )}

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { absolute, parseRange, rangeName, rangeSearch, relative, resolve, shift, shortName, spanOf, stepFor, zoom } from "./range";
-import { clock, parseClock, span, stamp } from "./zone";
+import { between, clock, parseClock, span, stamp } from "./zone";
 
 const now = 1_795_000_003;
 
@@ -44,6 +44,7 @@ describe("stepFor", () => {
         expect(step).toBeGreaterThanOrEqual(interval);
       }
     }
+    expect(stepFor(3600, 10, 120)).toBe(30);
     expect([stepFor(3600, 10), stepFor(3600, 60), stepFor(86_400, 10)]).toEqual([10, 60, 300]);
   });
 });
@@ -86,6 +87,15 @@ describe("clock", () => {
     expect(span(noon - 46_800, noon - 43_000, "UTC", noon - 43_000)).toBe("23:00 – 00:03");
     expect(span(noon - 86_400, noon, "UTC", noon)).toBe("23 Nov 12:00 – 24 Nov 12:00");
     expect(span(noon - 3600, noon, "UTC", noon + 86_400)).toBe("24 Nov 11:00 – 12:00");
+  });
+});
+
+describe("between", () => {
+  const noon = Date.UTC(2026, 10, 24, 12, 0, 0) / 1000;
+  it("names both days or none", () => {
+    expect(between(noon - 60, noon, "UTC", noon)).toBe("11:59:00 – 12:00:00");
+    expect(between(noon - 86_400, noon, "UTC", noon)).toBe("23 Nov 12:00:00 – 24 Nov 12:00:00");
+    expect(between(noon - 60, noon, "UTC", noon + 86_400)).toBe("24 Nov 11:59:00 – 24 Nov 12:00:00");
   });
 });
 

@@ -96,9 +96,9 @@ function spanCode(span: number): string {
   return `${span}s`;
 }
 
-/** The smallest round step that is no finer than the interval and gives at most 400 buckets. */
-export function stepFor(span: number, interval: number): number {
-  const least = Math.max(interval, span / maxPoints, 1);
+/** The smallest round step that is no finer than the interval and gives at most `points` buckets. */
+export function stepFor(span: number, interval: number, points = maxPoints): number {
+  const least = Math.max(interval, span / points, 1);
   for (const step of steps) {
     if (step >= least && (interval <= 1 || step % interval === 0 || step >= interval * 10)) return step;
   }

@@ -47,6 +47,14 @@ export function moment(seconds: number, zone: Zone, reference: number): string {
   return day(seconds, zone) === day(reference, zone) && Math.abs(seconds - reference) < 86_400 ? time : `${day(seconds, zone)} ${time}`;
 }
 
+/** Two moments; both with their day as soon as one of them is not of the day of `reference`. */
+export function between(from: number, to: number, zone: Zone, reference: number): string {
+  const texts = [from, to].map((at) => moment(at, zone, reference));
+  const plain = [from, to].map((at) => clock(at, zone));
+  if (texts.every((text, i) => text === plain[i])) return texts.join(" – ");
+  return [from, to].map((at) => `${day(at, zone)} ${clock(at, zone)}`).join(" – ");
+}
+
 /** 11:30 – 12:30; with days unless it is the last day and night, with seconds where a minute is much. */
 export function span(from: number, to: number, zone: Zone, now: number): string {
   const text = to - from >= 900 || (from % 60 === 0 && to % 60 === 0) ? clockMinute : clock;

@@ -1,6 +1,6 @@
 import type { Statements } from "~/api/types";
 import { count, exact, fixed, percent } from "~/format/number";
-import { moment, type Zone } from "~/time/zone";
+import { between, type Zone } from "~/time/zone";
 import { Status } from "~/ui/Status";
 import { digitsFor, equation, imbalance, partsOf, unobservedText } from "./model";
 import styles from "./statements.module.css";
@@ -17,7 +17,7 @@ export function Account({ account, now, zone }: { account: Statements; now: numb
   return (
     <section className={styles["account"]} aria-label="Account">
       <div className={styles["sums"]}>
-        <p><b>Account</b> <span className="dim">every call that PostgreSQL counted between {moment(account.from, zone, now)} and {moment(account.to, zone, now)} is in exactly one column</span></p>
+        <p><b>Account</b> <span className="dim">every call that PostgreSQL counted in {between(account.from, account.to, zone, now)} is in exactly one column</span></p>
         <ShareBar label="time" parts={time} />
         <ShareBar label="calls" parts={calls} />
         <table>
@@ -44,7 +44,7 @@ export function Account({ account, now, zone }: { account: Statements; now: numb
         {account.unobserved.length === 0 && <p className="dim">Nothing: PostgreSQL forgot no counter in this range.</p>}
         {account.unobserved.slice(0, 4).map((one) => (
           <div key={`${one.reason} ${one.since} ${one.until}`}>
-            <p><b>{unobservedText[one.reason] ?? one.reason}</b> between {moment(one.since, zone, now)} and {moment(one.until, zone, now)}{one.detail === undefined || one.detail === "" ? "" : `: ${one.detail}`}</p>
+            <p><b>{unobservedText[one.reason] ?? one.reason}</b> in {between(one.since, one.until, zone, now)}{one.detail === undefined || one.detail === "" ? "" : `: ${one.detail}`}</p>
             <dl>
               <dt>time, s</dt><dd>{bound(one.lower.total_exec_time, one.upper?.total_exec_time, 1000)}</dd>
               <dt>calls</dt><dd>{bound(one.lower.calls, one.upper?.calls, 1)}</dd>

@@ -12,7 +12,7 @@ import { count, exact, missing, percent, sig } from "~/format/number";
 import { bytes } from "~/format/unit";
 import { numbers, type Place } from "~/table/statements";
 import { useTime, useTimeRange } from "~/time/TimeProvider";
-import { isoSeconds } from "~/time/range";
+import { isoSeconds, stepFor } from "~/time/range";
 import { date } from "~/time/zone";
 import { Copy } from "~/ui/Copy";
 import { IconClose } from "~/ui/icons";
@@ -96,7 +96,10 @@ function Where({ items, place, onPlace }: { items: readonly Place[]; place: Plac
 const columns = ["total_exec_time", "calls", "rows"] as const;
 
 function Charts({ instance, queryId, place }: { instance: InstanceDetail; queryId: string; place: Place | null }) {
-  const window = useTimeRange(instance.interval ?? 60);
+  const { from, to } = useTimeRange();
+  // Half as wide as other charts: more buckets than that would be a comb of single calls.
+  const step = stepFor(to - from, instance.interval ?? 60, 120);
+  const window = { from: Math.floor(from / step) * step, to: Math.ceil(to / step) * step, step };
   const queries = useQueries({ queries: columns.map((column) => seriesQuery(instance.id, window, window.step, { family: "statements", column, fn: "delta", ...seriesWhere(queryId, place) })) });
   const events = useQuery(eventsQuery({ from: window.from, to: window.to }, instance.id));
   const marks = useMemo(() => marksOf(events.data ?? []), [events.data]);
