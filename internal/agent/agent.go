@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -266,7 +267,7 @@ func (a *Agent) ship(ctx context.Context) error {
 		for _, in := range a.instances {
 			in.mu.Lock()
 			for _, ln := range in.lanes() {
-				for _, l := range ln.table.lines {
+				for _, l := range slices.Concat(ln.table.past, ln.table.lines) {
 					for i := range l.Segments {
 						l.Segments[i].told = false // what told of them was dropped
 					}
@@ -332,13 +333,15 @@ func (i identity) Granted(_ []string, conflicts []ship.Conflict) {
 		switch {
 		case was == "" && holder != "":
 			for _, ln := range in.lanes() {
-				ln.table.lines, ln.owed = nil, nil
+				ln.table.forget()
+				ln.owed = nil
 			}
 		case was != "" && holder == "":
 			in.takes++
 			in.facts, in.said = nil, ""
 			for _, ln := range in.lanes() { // planned by a round that ended later
-				ln.table.lines, ln.owed = nil, nil
+				ln.table.forget()
+				ln.owed = nil
 			}
 			in.begin(&a.cfg, now, 0, nil)
 			in.log.Info("instance taken over", "holder", was)

@@ -79,9 +79,7 @@ func (a *Agent) draft(ln *lane, tick int64, via string, due []*line, debts []owe
 		if _, planned := other.table.next(); other != ln && planned {
 			continue // it tells its own
 		}
-		for _, l := range other.table.lines {
-			d.rows = append(d.rows, l.untold(other.name)...)
-		}
+		d.rows = append(d.rows, other.table.untold(other.name)...)
 	}
 	d.batch.Schedules = d.rows
 	return d
@@ -168,9 +166,7 @@ func (d *draft) settle() {
 		ln.texts.got(d.asked)
 	}
 	for _, r := range d.rows {
-		if l := in.lane(r.Lane).table.find(r.Database, r.Family); l != nil {
-			l.tell(r.From)
-		}
+		in.lane(r.Lane).table.tell(r)
 	}
 	for _, l := range d.due {
 		l.Done = max(l.Done, d.tick)
@@ -183,6 +179,7 @@ func (d *draft) settle() {
 	}
 	for _, other := range in.lanes() {
 		other.table.lines = slices.DeleteFunc(other.table.lines, func(l *line) bool { return l.note.Reason == "gone" && l.finished() })
+		other.table.past = slices.DeleteFunc(other.table.past, (*line).over)
 	}
 	if d.kept {
 		in.keep = false

@@ -35,6 +35,7 @@ type instance struct {
 	facts     *target.Facts
 	plans     map[planID]target.Plan
 	server    frame.Server // as known; incarnation and labels included
+	phase     int64        // of the timeline that the lanes are on, see timetable.go
 	keep      bool         // identity (system id, incarnation) is to be written with the next batch
 	down      bool         // the last attempt to connect failed
 	due       bool         // Contact is due before the next round
@@ -140,6 +141,25 @@ func (in *instance) lane(l catalog.Lane) *lane {
 	return &in.slow
 }
 
+// after is the first moment after t that the timeline may have a tick at.
+func (in *instance) after(t int64) int64 { return moment(t+1, in.phase) }
+
+// rewind begins a new timeline when the clock went back by minutes: ticks are never
+// used twice, so the lanes would wait until it comes to where it was. It goes for
+// all of the instance, else grids that share ticks would not any more. mu is held.
+func (in *instance) rewind(now int64) bool {
+	if !in.fast.table.far(now) && !in.slow.table.far(now) {
+		return false
+	}
+	in.phase = (in.phase + 1) % phases
+	for _, ln := range in.lanes() {
+		for _, m := range ln.table.rewind(now, in.offset, in.phase) {
+			ln.owe(owed{m.line, m.run, "clock", "the clock went back"})
+		}
+	}
+	return true
+}
+
 // home is the database that families of the instance are read in, "" before the
 // first contact.
 func (in *instance) home() string {
@@ -154,38 +174,46 @@ func (in *instance) home() string {
 // nobody else knows the instance.
 func (in *instance) begin(cfg *Config, now int64, delay time.Duration, restored []*line) {
 	for _, l := range restored {
+		if l.planned() {
+			in.phase = max(in.phase, l.Segments[len(l.Segments)-1].From%phases)
+		}
+	}
+	for _, l := range restored {
 		f := catalog.Lookup(l.Family)
 		if f == nil || !l.planned() && l.Done >= l.floor(0) {
 			continue // a former build's, or nothing planned: the next contact tells
 		}
 		ln := in.lane(f.Lane)
+		if l.closed() { // of a timeline that has ended
+			for _, r := range l.rest(l.Segments[len(l.Segments)-1].Until) {
+				ln.owed = append(ln.owed, owed{l, r, "collector_down", ""})
+			}
+			ln.table.past = append(ln.table.past, l)
+			continue
+		}
 		if ln.table.find(l.Database, l.Family) != nil {
 			continue
 		}
 		ln.table.lines = append(ln.table.lines, l)
 		// Ticks up to now passed without us. One of just now can't be told apart from
 		// them, and a round for it would be late.
-		due, missed := l.take(now)
-		if due {
-			missed = append(missed, run{First: now, Last: now, N: 1})
-		}
-		for _, r := range missed {
+		for _, r := range l.rest(now) {
 			ln.owed = append(ln.owed, owed{l, r, "collector_down", ""})
 		}
 		switch {
 		case !cfg.enabled(l.Family):
 			l.note = frame.Schedule{Reason: "disabled", Detail: "families." + l.Family + ".enabled = false"}
-			l.add(segment{From: l.floor(now) + 1})
+			l.add(segment{From: in.after(l.floor(now))})
 		case l.planned():
 			every := cfg.every(f).Microseconds()
-			l.add(segment{From: align(l.floor(now), every, in.offset), Every: every})
+			l.add(segment{From: align(l.floor(now), every, in.offset+in.phase), Every: every})
 		}
 	}
 	f := catalog.Lookup("activity")
 	if in.fast.table.find("", f.Name) == nil && cfg.enabled(f.Name) {
-		now += delay.Microseconds()
+		now = moment(now+delay.Microseconds(), in.phase)
 		in.fast.table.lines = append(in.fast.table.lines, &line{
-			Family: f.Name, Segments: fresh(now, cfg.every(f).Microseconds(), cfg.base(f.Lane), in.offset), Last: now - 1, Done: now - 1,
+			Family: f.Name, Segments: fresh(now, cfg.every(f).Microseconds(), cfg.base(f.Lane), in.offset+in.phase), Last: now - 1, Done: now - 1,
 		})
 	}
 }
@@ -220,13 +248,13 @@ func (in *instance) reconcile(cfg *Config, facts *target.Facts, now int64) (chan
 	clear(in.plans)
 	// All that is new begins at one tick, so that it goes in one round; with what is
 	// due soon, as that would else come due while it is read.
-	at := now
+	at := moment(now, in.phase)
 	if next, ok := in.slow.table.next(); ok && next > now && next-now < time.Second.Microseconds() {
 		at = next
 	}
 	for _, p := range plans {
 		if l := in.lane(p.Lane).table.find(p.Database, p.Family.Name); l != nil && (changed || !l.planned()) {
-			at = max(at, l.floor(now-1)+1)
+			at = max(at, in.after(l.floor(now-1)))
 		}
 	}
 	for i := range plans {
@@ -238,7 +266,7 @@ func (in *instance) reconcile(cfg *Config, facts *target.Facts, now int64) (chan
 		for _, l := range ln.table.lines {
 			if _, ok := in.plans[l.id()]; !ok && l.planned() {
 				l.note = frame.Schedule{Reason: "gone", Detail: "the database is no longer there, or not chosen"}
-				l.add(segment{From: l.floor(now) + 1})
+				l.add(segment{From: in.after(l.floor(now))})
 			}
 		}
 	}
@@ -265,11 +293,11 @@ func (in *instance) plan(cfg *Config, p *target.Plan, now, at int64, again bool)
 	case p.Reason != "" && isNew:
 		l.add(segment{From: at})
 	case p.Reason != "":
-		l.add(segment{From: l.floor(now) + 1})
+		l.add(segment{From: in.after(l.floor(now))})
 	case isNew || !l.planned() || again && l.Family != "activity":
-		l.add(fresh(max(at, l.floor(at-1)+1), every, cfg.base(p.Lane), in.offset)...)
+		l.add(fresh(max(at, in.after(l.floor(at-1))), every, cfg.base(p.Lane), in.offset+in.phase)...)
 	case l.every() != every || !same || again:
-		l.add(segment{From: align(l.floor(now), every, in.offset), Every: every})
+		l.add(segment{From: align(l.floor(now), every, in.offset+in.phase), Every: every})
 	}
 	l.note = note
 }
@@ -290,7 +318,7 @@ func (ln *lane) void(reason, detail string) {
 // finished says that nothing of the line is planned or owed, and everyone knows.
 func (l *line) finished() bool {
 	n := len(l.Segments)
-	return n > 0 && l.Segments[n-1].Every == 0 && l.Done >= l.Segments[n-1].From-1 && l.Segments[n-1].told
+	return n > 0 && l.Segments[n-1].Every == 0 && l.Done >= l.Segments[n-1].From-1 && l.Segments[n-1].known()
 }
 
 // owe notes ticks whose outcome is to go with the next batch. mu is held.

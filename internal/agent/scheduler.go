@@ -3,6 +3,7 @@ package agent
 import (
 	"container/heap"
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -35,8 +36,9 @@ type clockWatch struct {
 
 const jumpAfter = time.Second
 
-// look notes a jump since the last look.
-func (c *clockWatch) look(wall int64, mono time.Time) {
+// look notes a jump since the last look. back: lanes may wait for a time long passed.
+func (c *clockWatch) look(wall int64, mono time.Time) (back bool) {
+	back = c.mono.IsZero() || wall < c.wall
 	if !c.mono.IsZero() {
 		if off := time.Duration(wall-c.wall)*time.Microsecond - mono.Sub(c.mono); off > jumpAfter || off < -jumpAfter {
 			c.jumps++
@@ -44,6 +46,7 @@ func (c *clockWatch) look(wall int64, mono time.Time) {
 		}
 	}
 	c.wall, c.mono = wall, mono
+	return back
 }
 
 // reason is why a run of ticks was missed by a lane that was idle.
@@ -81,15 +84,17 @@ func (s *scheduler) step(wall, mono time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := wall.UnixMicro()
-	s.clock.look(now, mono)
+	if s.clock.look(now, mono) {
+		s.rewind()
+	}
 	for len(s.queue) > 0 && s.queue[0].at <= now {
 		s.dispatch(s.queue[0], now)
 	}
 	if len(s.queue) == 0 {
 		return wake
 	}
-	if s.queue[0].at-now > (2 * time.Minute).Microseconds() {
-		s.rewind(now)
+	if s.queue[0].at-now > far {
+		s.rewind()
 	}
 	return min(wake, max(0, time.Duration(s.queue[0].at-now)*time.Microsecond))
 }
@@ -169,10 +174,18 @@ func (s *scheduler) plan(ln *lane) {
 	if ln.running {
 		return
 	}
-	ln.in.mu.Lock()
+	in := ln.in
+	in.mu.Lock()
 	at, ok := ln.table.next()
-	ok = ok && ln.in.held == ""
-	ln.in.mu.Unlock()
+	ok = ok && in.held == ""
+	rewound := ok && s.clock.wall != 0 && at-s.clock.wall > far && in.rewind(s.clock.wall)
+	in.mu.Unlock()
+	if rewound { // while its round was running
+		for _, ln := range in.lanes() {
+			s.plan(ln)
+		}
+		return
+	}
 	switch {
 	case !ok && ln.place >= 0:
 		heap.Remove(&s.queue, ln.place)
@@ -186,14 +199,9 @@ func (s *scheduler) plan(ln *lane) {
 	}
 }
 
-// rewind begins anew after the clock went back by minutes: ticks are never used
-// twice, so the lanes would wait until it comes to where it was. The new grid lies
-// beside the old one. mu is held.
-func (s *scheduler) rewind(now int64) {
-	for _, ln := range append(laneHeap(nil), s.queue...) {
-		ln.in.mu.Lock()
-		ln.table.rewind(now, ln.in.offset)
-		ln.in.mu.Unlock()
+// rewind lets idle lanes that wait for a time long passed begin anew. mu is held.
+func (s *scheduler) rewind() {
+	for _, ln := range slices.Clone(s.queue) {
 		s.plan(ln)
 	}
 }

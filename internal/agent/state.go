@@ -92,18 +92,25 @@ func (d *draft) touched() map[*lane][]string {
 // safe. in.mu is held.
 func (d *draft) lines(ln *lane, database string) spool.Baseline {
 	var keep []*line
-	for _, l := range ln.table.lines {
+	for _, l := range slices.Concat(ln.table.past, ln.table.lines) {
 		if l.Database != database {
 			continue
 		}
 		c := *l
 		c.Segments = nil
 		for _, s := range l.Segments { // not what is not announced yet
-			if s.told || slices.ContainsFunc(d.rows, func(r frame.Schedule) bool {
+			i := slices.IndexFunc(d.rows, func(r frame.Schedule) bool {
 				return r.Family == l.Family && r.Database == l.Database && r.From == s.From
-			}) {
-				c.Segments = append(c.Segments, s)
+			})
+			switch {
+			case i >= 0:
+				s.Until = d.rows[i].Until
+			case s.told:
+				s.Until = s.toldUntil
+			default:
+				continue
 			}
+			c.Segments = append(c.Segments, s)
 		}
 		if len(c.Segments) == 0 {
 			continue
@@ -117,6 +124,12 @@ func (d *draft) lines(ln *lane, database string) spool.Baseline {
 					c.Done = max(c.Done, o.Last)
 				}
 			}
+		}
+		if c.closed() {
+			if c.owing() {
+				keep = append(keep, &c)
+			}
+			continue
 		}
 		if c.planned() || c.Done < c.Segments[len(c.Segments)-1].From-1 {
 			keep = append(keep, &c)
@@ -229,11 +242,17 @@ func (a *Agent) retire(ctx context.Context, name string, r *restored, now int64)
 		if f == nil || !l.planned() {
 			continue
 		}
+		if l.closed() { // of a timeline that has ended
+			for _, m := range l.rest(l.Segments[len(l.Segments)-1].Until) {
+				b.Outcomes = append(b.Outcomes, missedOutcome(l, f.Lane, m))
+			}
+			continue
+		}
 		l.note = frame.Schedule{Reason: "gone", Detail: "the instance is not configured any more"}
 		l.add(segment{From: l.floor(now) + 1})
 		_, missed := l.take(l.floor(now))
 		for _, m := range missed {
-			b.Outcomes = append(b.Outcomes, frame.Outcome{Family: l.Family, Database: l.Database, Lane: f.Lane, First: m.First, Last: m.Last, N: m.N, Code: frame.Skipped, Reason: "collector_down"})
+			b.Outcomes = append(b.Outcomes, missedOutcome(l, f.Lane, m))
 		}
 		b.Schedules = append(b.Schedules, l.untold(f.Lane)...)
 	}
@@ -243,4 +262,10 @@ func (a *Agent) retire(ctx context.Context, name string, r *restored, now int64)
 	}
 	_, generation := a.journal.identity()
 	return a.journal.append(ctx, generation, &b, forget, new(scratch))
+}
+
+func missedOutcome(l *line, lane catalog.Lane, r run) frame.Outcome {
+	return frame.Outcome{
+		Family: l.Family, Database: l.Database, Lane: lane, First: r.First, Last: r.Last, N: r.N, Code: frame.Skipped, Reason: "collector_down",
+	}
 }

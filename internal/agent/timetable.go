@@ -21,8 +21,13 @@ import (
 // (0: open) and before the next segment begins. Every 0 plans nothing.
 type segment struct {
 	From, Until, Every int64
-	told               bool // announced durably
+	told               bool  // announced durably
+	toldUntil          int64 // and with this end
+	offered            bool  // in a draft, which may fail
 }
+
+// known says that the backend has the segment as it is now.
+func (s segment) known() bool { return s.told && s.toldUntil == s.Until }
 
 const never = int64(1<<63 - 1)
 
@@ -117,8 +122,16 @@ func (l *line) floor(now int64) int64 {
 }
 
 // add lets segments take over from the first one's From on, which is after floor
-// (or, for a line without segments, anywhere).
+// (or, for a line without segments, anywhere). The one before ends there by its own
+// row, not by being followed: should the clock go back behind its beginning, a later
+// row may begin before it and would seem to be followed by it.
 func (l *line) add(segments ...segment) {
+	if n := len(l.Segments); n > 0 {
+		last := &l.Segments[n-1]
+		if end := max(last.From, segments[0].From-1); last.Until == 0 || last.Until > end {
+			last.Until = end
+		}
+	}
 	l.Segments = append(l.Segments, segments...)
 }
 
@@ -183,7 +196,7 @@ func (l *line) take(t int64) (due bool, missed []run) {
 // trim forgets announced segments whose ticks are all accounted for: a restart goes
 // on from Done, not from Last.
 func (l *line) trim() {
-	for len(l.Segments) > 1 && l.Segments[0].told && l.endOf(0) <= l.Done {
+	for len(l.Segments) > 1 && l.Segments[0].known() && l.endOf(0) <= l.Done {
 		l.Segments = slices.Delete(l.Segments, 0, 1)
 	}
 }
@@ -191,6 +204,10 @@ func (l *line) trim() {
 // timetable is the plan of one lane of an instance.
 type timetable struct {
 	lines []*line
+	// past are lines as they were before the clock went back, until all their ticks
+	// and their end are durably in the spool. Rounds and debts from before point at
+	// them.
+	past []*line
 }
 
 func (t *timetable) find(database, family string) *line {
@@ -250,17 +267,25 @@ func (t *timetable) take(tick int64) (due []*line, missed []missedTick) {
 	return due, missed
 }
 
-// untold are the line's segments that the backend has still to learn of. What the
-// note says holds for the newest one; those before it are plain.
+// untold are the line's segments that the backend has still to learn of, and ends of
+// those that it knows as going on. What the note says holds for the newest one;
+// those before it are plain.
 func (l *line) untold(lane catalog.Lane) []frame.Schedule {
 	var out []frame.Schedule
-	for _, s := range l.Segments {
-		if s.told {
+	for i, s := range l.Segments {
+		if s.known() {
 			continue
 		}
-		row := l.note
-		if s.Every > 0 {
-			row.Reason = ""
+		l.Segments[i].offered = true
+		row := frame.Schedule{Reason: frame.Closed}
+		if !s.told {
+			row = l.note
+			if s.Every > 0 || i+1 < len(l.Segments) {
+				row.Reason = ""
+			}
+			if s.Every == 0 && row.Reason == "" {
+				row.Reason = frame.Closed // over before anyone heard of it: it planned nothing
+			}
 		}
 		row.Family, row.Database, row.Lane = l.Family, l.Database, lane
 		row.From, row.Until, row.Every = s.From, s.Until, s.Every
@@ -269,28 +294,128 @@ func (l *line) untold(lane catalog.Lane) []frame.Schedule {
 	return out
 }
 
-// rewind lets lines whose next tick is unreasonably far go on from now, on a grid a
-// millisecond beside the old one, so that no tick is used twice.
-func (t *timetable) rewind(now, offset int64) {
-	for _, l := range t.lines {
-		next, ok := l.next()
-		if !ok || !l.planned() || next-now <= l.every()+(2*time.Minute).Microseconds() {
-			continue
-		}
-		every := l.every()
-		offset := (offset + (l.Segments[len(l.Segments)-1].From-offset)%every + 1000) % every
-		l.Segments = []segment{{From: align(now, every, offset), Every: every}}
-		l.Last, l.Done = now, now
+// untold are the rows of all lines that are still to be announced.
+func (t *timetable) untold(lane catalog.Lane) []frame.Schedule {
+	var out []frame.Schedule
+	for _, l := range slices.Concat(t.past, t.lines) {
+		out = append(out, l.untold(lane)...)
 	}
+	return out
 }
 
 // tell marks the segment of an announced row.
-func (l *line) tell(from int64) {
-	for i := range l.Segments {
-		if l.Segments[i].From == from {
-			l.Segments[i].told = true
+func (t *timetable) tell(row frame.Schedule) {
+	for _, l := range slices.Concat(t.past, t.lines) {
+		if l.Database == row.Database && l.Family == row.Family {
+			l.tell(row)
 		}
 	}
+	t.past = slices.DeleteFunc(t.past, (*line).over)
+}
+
+func (l *line) tell(row frame.Schedule) {
+	for i := range l.Segments {
+		if s := &l.Segments[i]; s.From == row.From {
+			s.told, s.toldUntil = true, row.Until
+		}
+	}
+}
+
+// forget drops all that is planned.
+func (t *timetable) forget() { t.lines, t.past = nil, nil }
+
+// closed says that the line has an end.
+func (l *line) closed() bool {
+	n := len(l.Segments)
+	return n > 0 && l.Segments[n-1].Until != 0
+}
+
+// owing says that ticks after Done are not accounted for, though the line has an end.
+func (l *line) owing() bool {
+	c := line{Segments: l.Segments, Last: l.Done}
+	_, ok := c.next()
+	return ok
+}
+
+// over says that nobody needs a past line any more.
+func (l *line) over() bool {
+	return !l.owing() && !slices.ContainsFunc(l.Segments, func(s segment) bool { return !s.known() })
+}
+
+// rest lets all ticks up to t leave the line, t's own too.
+func (l *line) rest(t int64) []run {
+	due, missed := l.take(t)
+	if due {
+		missed = append(missed, run{First: t, Last: t, N: 1})
+	}
+	return missed
+}
+
+// The clock may go back, and what it showed before was announced and partly stored.
+// Lines then go on from now on another timeline: its ticks differ from those of all
+// others in their phase, which is the microseconds beside the millisecond. So no
+// tick is ever used twice, whatever is planned on either of them; a grid lies a
+// microsecond beside the one before. The old line ends with its last tick that was
+// taken. Both are announced and accounted for, also where they overlap.
+const phases = 1000
+
+// moment is the first moment of the phase that is not before t.
+func moment(t, phase int64) int64 { return align(t-1, phases, phase) }
+
+// far is how much further than an interval away a next tick may be, because the
+// clock went back, until a new timeline begins. Less than that is waited for.
+const far = 2 * int64(time.Minute/time.Microsecond)
+
+// far says that the clock went back so much that a new timeline is due.
+func (t *timetable) far(now int64) bool {
+	for _, l := range t.lines {
+		if next, ok := l.next(); ok && l.planned() && next-now > l.every()+far {
+			return true
+		}
+	}
+	return false
+}
+
+// rewind begins the timeline of a phase. It gives ticks that were announced as the
+// first ones of a schedule and will not come.
+func (t *timetable) rewind(now, offset, phase int64) (missed []missedTick) {
+	for i, l := range t.lines {
+		every := int64(0)
+		first := moment(now+1, phase)
+		if l.planned() {
+			every = l.every()
+			first = align(now, every, offset+phase)
+		}
+		old := *l
+		// The line's place is taken by the one that goes on: what points at the old one
+		// means its ticks.
+		next := &line{
+			Database: l.Database, Family: l.Family, Via: l.Via, note: l.note, Last: first - 1, Done: first - 1,
+			Segments: []segment{{From: first, Every: every}},
+		}
+		t.lines[i] = next
+		l.Segments = nil
+		for _, s := range old.Segments {
+			if s.From > old.Last && !s.told && !s.offered {
+				continue // nobody heard of it
+			}
+			if end := max(s.From, old.Last); s.Until == 0 || s.Until > end {
+				s.Until = end
+			}
+			l.Segments = append(l.Segments, s)
+		}
+		if len(l.Segments) == 0 {
+			continue
+		}
+		end := l.Segments[len(l.Segments)-1].Until
+		for _, r := range l.rest(end) {
+			missed = append(missed, missedTick{l, r})
+		}
+		if !l.over() {
+			t.past = append(t.past, l)
+		}
+	}
+	return missed
 }
 
 // planned says that ticks are planned from the newest segment on.
@@ -335,6 +460,7 @@ func decodeLines(b []byte) ([]*line, error) {
 		l.Last = l.Done
 		for range d.count() {
 			s := segment{From: d.varint(), Until: d.varint(), Every: d.varint(), told: true}
+			s.toldUntil = s.Until
 			if s.Every < 0 {
 				return nil, errState
 			}

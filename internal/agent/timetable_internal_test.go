@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -14,19 +15,36 @@ import (
 const second = int64(1_000_000)
 
 // plannedTicks is the backend's arithmetic over announced schedules: each holds
-// until the next one begins, or until Until.
+// until it ends, or, going on, until the next one that goes on begins.
 func plannedTicks(rows []frame.Schedule, upto int64) []int64 {
-	rows = slices.Clone(rows)
-	slices.SortFunc(rows, func(a, b frame.Schedule) int { return int(min(1, max(-1, a.From-b.From))) })
+	at := map[int64]*frame.Schedule{}
+	for _, closing := range []bool{false, true} {
+		for _, r := range rows {
+			if (r.Reason == frame.Closed) != closing {
+				continue
+			}
+			have := at[r.From]
+			if have == nil {
+				at[r.From] = &r
+			} else if r.Until != 0 && (have.Until == 0 || r.Until < have.Until) {
+				have.Until = r.Until
+			}
+		}
+	}
 	var out []int64
-	for i, r := range rows {
+	next := never
+	for _, from := range slices.Backward(slices.Sorted(maps.Keys(at))) {
+		r := at[from]
+		end := next - 1
+		if r.Until != 0 {
+			end = r.Until
+		} else {
+			next = r.From
+		}
 		if r.Every == 0 || r.Reason != "" {
 			continue
 		}
-		for t := r.From; t <= upto; t += r.Every {
-			if r.Until != 0 && t > r.Until || i+1 < len(rows) && t >= rows[i+1].From {
-				break
-			}
+		for t := r.From; t <= min(end, upto); t += r.Every {
 			out = append(out, t)
 		}
 	}
@@ -48,7 +66,7 @@ func TestEveryPlannedTickLeavesOnce(t *testing.T) {
 			rows := l.untold(catalog.Slow)
 			told = append(told, rows...)
 			for _, r := range rows {
-				l.tell(r.From)
+				l.tell(r)
 			}
 		}
 		announce()

@@ -150,7 +150,7 @@ type Schedule struct {
 	Until    int64 // the last possible tick, 0: open
 	Every    int64 // microseconds
 	// Reason: why it is not planned: version, extension_missing, not_loaded,
-	// no_connect, disabled, gone. "" when it is planned.
+	// no_connect, disabled, gone. "" when it is planned. See Closed.
 	Reason string
 	// Limit: it is planned, but sees less than it could: ids_hidden,
 	// activity_hidden, columns_missing.
@@ -160,6 +160,11 @@ type Schedule struct {
 	Remedy string
 	Absent []string // columns that are NULL on this server
 }
+
+// Closed is the Reason of a row that says no more than when a schedule ends which was
+// announced before: that of the same Family and Database with the same From ends at
+// Until, whatever begins before or after it.
+const Closed = "closed"
 
 // Unobserved is what the server itself forgot between two reads: beside the
 // total, with its proof. Upper bounds are by column in wire units; a column

@@ -3,9 +3,12 @@
 //
 //	ledger_schedule (instance_id, database, family, valid_from, valid_to, lane, every_us, reason,
 //	    limited, detail, remedy, absent text[], collector_id, announced)
-//	    Ticks are planned at valid_from + k x every_us, until valid_to (inclusive, NULL: open) or
-//	    until just before the next valid_from of the same (instance_id, database, family),
-//	    whichever is first: lead() at query time, so the order of arrival does not matter. reason
+//	    Ticks are planned at valid_from + k x every_us, until valid_to (inclusive) or, when that is
+//	    NULL, until just before the next valid_from of a row of the same (instance_id, database,
+//	    family) whose valid_to is NULL: found at query time, so the order of arrival does not
+//	    matter. Rows with a valid_to may overlap others, where a collector's clock went back; then
+//	    the ticks of both are planned (one that both have counts once). A row announced again
+//	    takes the earlier valid_to of both. reason
 //	    <> '': nothing is planned, and why. limited <> '': planned, but sees less. database is ''
 //	    for families of scope instance. absent names columns that are NULL on this server.
 //	    announced is the tick of the batch that said so.

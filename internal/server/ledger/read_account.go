@@ -56,13 +56,16 @@ type Planned struct {
 	Collector        [16]byte // of the newest segment
 
 	segments   []segment
-	ticks      []int32 // the outcome of each planned tick, in order: none, stored, or exception k as k+1
+	open       int     // how many of them have no end of their own
+	overlap    bool    // segments do not come one after the other
+	ticks      []int32 // the outcome of each planned tick, by segment: none, stored, twice, or exception k as k+1
 	exceptions []exception
 }
 
 const (
 	none   = 0
 	stored = -1
+	twice  = -2 // planned by an earlier segment too, where it counts
 )
 
 // segment is a run of planned ticks: first + k*every for 0 <= k < n.
@@ -103,12 +106,17 @@ func ReadAccount(ctx context.Context, tx pgx.Tx, part Part, w Window, alive map[
 	return a, nil
 }
 
-// schedules effective in the window. The next schedule of the same key ends one,
-// whatever the order in which they arrived.
+// followed is ledger_schedule with the next schedule that ends each one: of those
+// that have no end of their own, by key, whatever the order in which they arrived. One
+// that has its end ends no other and is ended by none, so they may overlap: that is
+// what is left when a collector's clock went back.
+const followed = `(SELECT *, CASE WHEN valid_to IS NULL THEN min(valid_from) FILTER (WHERE valid_to IS NULL) OVER (
+		PARTITION BY instance_id, database, family ORDER BY valid_from DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) END AS next
+	FROM ledger_schedule WHERE ($1 = 0 OR instance_id = $1) AND ($2 = '' OR family = $2))`
+
+// schedules effective in the window.
 const schedulesSQL = `
-SELECT instance_id, database, family, lane, every_us, collector_id, reason, valid_from, valid_to, next FROM (
-	SELECT *, lead(valid_from) OVER (PARTITION BY instance_id, database, family ORDER BY valid_from) AS next
-	FROM ledger_schedule WHERE ($1 = 0 OR instance_id = $1) AND ($2 = '' OR family = $2)) s
+SELECT instance_id, database, family, lane, every_us, collector_id, reason, valid_from, valid_to, next FROM ` + followed + ` s
 WHERE valid_from <= $4 AND (next IS NULL OR next > $3) AND (valid_to IS NULL OR valid_to > $3)
 ORDER BY instance_id, database, family, valid_from`
 
@@ -147,14 +155,35 @@ func (a *Account) readSchedules(ctx context.Context, tx pgx.Tx, part Part) (map[
 			index[k] = p
 			a.Planned = append(a.Planned, p)
 		}
-		p.Lane, p.Every, p.Collector = catalog.Lane(lane), every, collector
-		s.collector, s.offset = collector, len(p.ticks)
-		p.segments = append(p.segments, s)
-		p.ticks = append(p.ticks, make([]int32, s.n)...)
+		if until == nil || p.open == 0 { // what goes on says how it is now
+			p.Lane, p.Every, p.Collector = catalog.Lane(lane), every, collector
+		}
+		if until == nil {
+			p.open++
+		}
+		p.plan(s, collector)
 		return nil
 	})
 	return index, err
 }
+
+// plan adds a segment. A tick counts once, whatever plans it.
+func (p *Planned) plan(s segment, collector [16]byte) {
+	s.collector, s.offset = collector, len(p.ticks)
+	overlap := slices.ContainsFunc(p.segments, func(o segment) bool { return s.first <= o.last() })
+	p.ticks = append(p.ticks, make([]int32, s.n)...)
+	if overlap {
+		p.overlap = true
+		for k := range s.n {
+			if p.at(s.first+int64(k)*s.every) >= 0 {
+				p.ticks[s.offset+k] = twice
+			}
+		}
+	}
+	p.segments = append(p.segments, s)
+}
+
+func (s *segment) last() int64 { return s.first + int64(s.n-1)*s.every }
 
 // plan gives the ticks first + k*every (k >= 0) with after < tick <= last.
 func plan(first, every, after, last int64) segment {
@@ -357,25 +386,54 @@ func (c *Counts) count(outcome string) {
 // each calls f for every planned tick of p in order; the exception is nil for
 // stored, pending and missing.
 func (a *Account) each(p *Planned, f func(tick int64, outcome string, e *exception)) {
-	for i := range p.segments {
-		s := &p.segments[i]
+	at := make([]int, len(p.segments)) // the next tick of each
+	segments := p.segments
+	for len(segments) > 0 {
+		i := 0
+		if p.overlap {
+			i = p.earliest(at)
+		}
+		if i < 0 {
+			return
+		}
+		s := &segments[i]
 		without := "missing"
 		if a.alive[s.collector] {
 			without = "pending"
 		}
-		for k := range s.n {
+		end := s.n
+		if p.overlap {
+			end = at[i] + 1
+		}
+		for k := at[i]; k < end; k++ {
 			tick := s.first + int64(k)*s.every
 			switch code := p.ticks[s.offset+k]; code {
 			case none:
 				f(tick, without, nil)
 			case stored:
 				f(tick, "stored", nil)
+			case twice:
 			default:
 				e := &p.exceptions[code-1]
 				f(tick, e.outcome, e)
 			}
 		}
+		if at[i] = end; !p.overlap {
+			segments, at = segments[1:], at[1:]
+		}
 	}
+}
+
+// earliest is the segment with the earliest tick that is not done, -1: none.
+func (p *Planned) earliest(at []int) int {
+	best, tick := -1, int64(0)
+	for i := range p.segments {
+		s := &p.segments[i]
+		if t := s.first + int64(at[i])*s.every; at[i] < s.n && (best < 0 || t < tick) {
+			best, tick = i, t
+		}
+	}
+	return best
 }
 
 // StoredTicks gives the ticks of p that were stored, in order.

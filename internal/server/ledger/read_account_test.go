@@ -116,14 +116,24 @@ func draw(t *rapid.T) world {
 // outcome is the model: what became of one second of a key, looked up naively; ""
 // when nothing was planned.
 func (w *world) outcome(family, database string, second int) string {
-	var holds *schedule
+	var open *schedule // the one that goes on, at that second
 	for i := range w.schedules {
 		s := &w.schedules[i]
-		if s.family == family && s.database == database && s.from <= second && (holds == nil || s.from > holds.from) {
+		if s.family == family && s.database == database && s.until < 0 && s.from <= second && (open == nil || s.from > open.from) {
+			open = s
+		}
+	}
+	var holds *schedule // the first one that plans it
+	for i := range w.schedules {
+		s := &w.schedules[i]
+		if s.family != family || s.database != database || s != open && (s.until < second || s.from > second) {
+			continue
+		}
+		if s.reason == "" && (second-s.from)%s.every == 0 && (holds == nil || s.from < holds.from) {
 			holds = s
 		}
 	}
-	if holds == nil || holds.reason != "" || (second-holds.from)%holds.every != 0 || holds.until >= 0 && second > holds.until {
+	if holds == nil {
 		return ""
 	}
 	id := int16(slices.Index(families, family) + 1)
@@ -235,6 +245,9 @@ func TestAccountIsTheModel(t *testing.T) {
 				t.Fatalf("%s/%s: planned is not the sum of the six: %+v", p.Family, p.Database, c)
 			}
 			got[p.Family+"/"+p.Database] = c
+			if ticks := a.StoredTicks(p); !slices.IsSorted(ticks) || int64(len(ticks)) != c.Stored {
+				t.Fatalf("%s/%s: stored ticks %v", p.Family, p.Database, ticks)
+			}
 			for i, c := range a.Buckets(p, us(w.from), step*1_000_000, cells) {
 				if w := wantCells[cellKey{p.Family, p.Database, i}]; c != w {
 					t.Fatalf("%s/%s cell %d: %+v, want %+v", p.Family, p.Database, i, c, w)

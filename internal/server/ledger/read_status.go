@@ -118,7 +118,8 @@ func Schedules(ctx context.Context, tx pgx.Tx, instance, now int64) ([]Current, 
 	rows, err := tx.Query(ctx, `
 SELECT instance_id, database, family, lane, every_us, valid_from, reason, limited, detail, remedy, absent, collector_id FROM (
 	SELECT DISTINCT ON (instance_id, database, family) * FROM ledger_schedule
-	WHERE ($1 = 0 OR instance_id = $1) AND valid_from <= $2 ORDER BY instance_id, database, family, valid_from DESC) s
+	WHERE ($1 = 0 OR instance_id = $1) AND valid_from <= $2
+	ORDER BY instance_id, database, family, (valid_to IS NULL OR valid_to >= $2) DESC, valid_from DESC) s
 WHERE reason <> 'gone'`, instance, snapshot.Micros(now))
 	if err != nil {
 		return nil, fmt.Errorf("read schedules: %w", err)
@@ -163,8 +164,7 @@ WHERE l.instance_id = $1 AND l.time > $2 AND l.time <= $3 GROUP BY 1, 2`, instan
 // read: an instance has no such value there. ok is false when nothing was planned.
 func AbsentThroughout(ctx context.Context, tx pgx.Tx, instance int64, family string, w Window) (absent map[string]bool, ok bool, err error) {
 	rows, err := tx.Query(ctx, `
-SELECT absent FROM (SELECT *, lead(valid_from) OVER (PARTITION BY database ORDER BY valid_from) AS next
-	FROM ledger_schedule WHERE instance_id = $1 AND family = $2) s
+SELECT absent FROM `+followed+` s
 WHERE reason = '' AND valid_from <= $4 AND (next IS NULL OR next > $3) AND (valid_to IS NULL OR valid_to > $3)`,
 		instance, family, snapshot.Micros(w.From), snapshot.Micros(w.To))
 	if err != nil {

@@ -166,23 +166,29 @@ func short(list []int32) []int32 {
 }
 
 // Write stores what the contents hold beside their Copies: schedules and unknown names. Of two
-// schedules that begin at the same moment, the one announced later holds.
+// schedules that begin at the same moment, the one announced later holds, to the earlier end of
+// both: once it has ended nothing makes it go on, in whatever order they come.
 func (l *Ledger) Write(ctx context.Context, tx pgx.Tx, collectors [][16]byte, contents []*Content) (committed func(), err error) {
 	q := &pgx.Batch{}
 	var fresh []unknownName
 	for i, c := range contents {
 		for _, s := range c.schedules {
-			absent := s.Absent
+			absent, announced := s.Absent, c.tick
+			if s.Reason == frame.Closed {
+				announced = 0 // an end only: all else is as it was, or will be, announced
+			}
 			if absent == nil {
 				absent = []string{}
 			}
 			q.Queue(`INSERT INTO ledger_schedule AS s (instance_id, database, family, valid_from, valid_to, lane, every_us, reason, limited, detail, remedy, absent, collector_id, announced)
 				VALUES ($1, $2, $3, `+store.SQLTime("$4::bigint")+`, `+store.SQLTime("nullif($5::bigint, 0)")+`, $6, $7, $8, $9, $10, $11, $12, $13, `+store.SQLTime("$14::bigint")+`)
-				ON CONFLICT (instance_id, database, family, valid_from) DO UPDATE SET valid_to = EXCLUDED.valid_to, lane = EXCLUDED.lane, every_us = EXCLUDED.every_us,
-				reason = EXCLUDED.reason, limited = EXCLUDED.limited, detail = EXCLUDED.detail, remedy = EXCLUDED.remedy, absent = EXCLUDED.absent,
-				collector_id = EXCLUDED.collector_id, announced = EXCLUDED.announced
-				WHERE EXCLUDED.announced > s.announced`,
-				s.instance, s.Database, s.Family, s.From, s.Until, string(s.Lane), s.Every, s.Reason, s.Limit, s.Detail, s.Remedy, absent, pgtype.UUID{Bytes: collectors[i], Valid: true}, c.tick)
+				ON CONFLICT (instance_id, database, family, valid_from) DO UPDATE SET valid_to = least(s.valid_to, EXCLUDED.valid_to),
+				(lane, every_us, reason, limited, detail, remedy, absent, collector_id, announced) = (SELECT n.lane, n.every_us, n.reason, n.limited, n.detail, n.remedy, n.absent, n.collector_id, n.announced
+					FROM (VALUES (s.lane, s.every_us, s.reason, s.limited, s.detail, s.remedy, s.absent, s.collector_id, s.announced, 1),
+						(EXCLUDED.lane, EXCLUDED.every_us, EXCLUDED.reason, EXCLUDED.limited, EXCLUDED.detail, EXCLUDED.remedy, EXCLUDED.absent, EXCLUDED.collector_id, EXCLUDED.announced, 2))
+					AS n(lane, every_us, reason, limited, detail, remedy, absent, collector_id, announced, i) ORDER BY n.announced DESC, n.i LIMIT 1)
+				WHERE EXCLUDED.announced > s.announced OR EXCLUDED.valid_to < coalesce(s.valid_to, 'infinity')`,
+				s.instance, s.Database, s.Family, s.From, s.Until, string(s.Lane), s.Every, s.Reason, s.Limit, s.Detail, s.Remedy, absent, pgtype.UUID{Bytes: collectors[i], Valid: true}, announced)
 		}
 		for _, u := range c.unknown {
 			if !l.seen(u) && !slices.Contains(fresh, u) {
