@@ -41,6 +41,7 @@ type Config struct {
 	// crashes; for tests.
 	AllowFsyncOff bool
 	MaxConns      int32 // connections to each database; 0: 10
+	Limits        api.Limits
 	Log           *slog.Logger
 }
 
@@ -103,7 +104,7 @@ func New(cfg Config) (*Backend, error) {
 	b.sessions = auth.NewSessions(b.app, apiToken)
 	b.api = api.New(api.Config{
 		Version: cfg.Version, Retention: cfg.Retention, Demo: cfg.Demo, API: apiToken, Registration: registration,
-		UI: cfg.UI, Health: b.Health, Startup: cfg.Startup, Metrics: b.registry, Log: cfg.Log,
+		UI: cfg.UI, Health: b.Health, Startup: cfg.Startup, Metrics: b.registry, Log: cfg.Log, Limits: cfg.Limits,
 	})
 	return b, nil
 }

@@ -12,30 +12,31 @@ type route struct {
 	method, path string
 	class        auth.Class
 	handle       func(s *Server, w http.ResponseWriter, r *http.Request, c auth.Caller) error
+	bucket       bucket // what bounds how often; "" for nothing
 }
 
 // routes are all routes of the specification. What is not here is refused, except the
 // page, which holds nothing but itself.
 var routes = []route{
-	{"GET", "/api/v1/health", auth.Open, (*Server).health},
-	{"GET", "/api/v1/openapi.json", auth.Open, (*Server).openapi},
-	{"POST", "/api/v1/session", auth.Open, (*Server).signIn},
-	{"GET", "/api/v1/session", auth.Reader, (*Server).session},
-	{"DELETE", "/api/v1/session", auth.Reader, (*Server).signOut},
-	{"GET", "/api/v1/startup", auth.Reader, (*Server).startup},
-	{"GET", "/api/v1/instances", auth.Reader, (*Server).instances},
-	{"GET", "/api/v1/instances/{id}", auth.Reader, (*Server).instance},
-	{"GET", "/api/v1/instances/{id}/statements", auth.Reader, (*Server).statements},
-	{"GET", "/api/v1/instances/{id}/statements/{query_id}", auth.Reader, (*Server).statement},
-	{"GET", "/api/v1/instances/{id}/series", auth.Reader, (*Server).series},
-	{"GET", "/api/v1/events", auth.Reader, (*Server).events},
-	{"GET", "/api/v1/ledger", auth.Reader, (*Server).ledger},
-	{"GET", "/api/v1/ledger/grid", auth.Reader, (*Server).ledgerGrid},
-	{"GET", "/api/v1/collectors", auth.Reader, (*Server).collectors},
-	{"POST", "/api/v1/collectors/register", auth.Registration, (*Server).register},
-	{"GET", "/api/v1/collectors/self/newest", auth.Collector, (*Server).newest},
-	{"POST", "/api/v1/metrics/push", auth.Collector, (*Server).push},
-	{"GET", "/metrics", auth.Reader, (*Server).metrics},
+	{"GET", "/api/v1/health", auth.Open, (*Server).health, ""},
+	{"GET", "/api/v1/openapi.json", auth.Open, (*Server).openapi, ""},
+	{"POST", "/api/v1/session", auth.Open, (*Server).signIn, bySignIn},
+	{"GET", "/api/v1/session", auth.Reader, (*Server).session, ""},
+	{"DELETE", "/api/v1/session", auth.Reader, (*Server).signOut, ""},
+	{"GET", "/api/v1/startup", auth.Reader, (*Server).startup, ""},
+	{"GET", "/api/v1/instances", auth.Reader, (*Server).instances, ""},
+	{"GET", "/api/v1/instances/{id}", auth.Reader, (*Server).instance, ""},
+	{"GET", "/api/v1/instances/{id}/statements", auth.Reader, (*Server).statements, ""},
+	{"GET", "/api/v1/instances/{id}/statements/{query_id}", auth.Reader, (*Server).statement, ""},
+	{"GET", "/api/v1/instances/{id}/series", auth.Reader, (*Server).series, ""},
+	{"GET", "/api/v1/events", auth.Reader, (*Server).events, ""},
+	{"GET", "/api/v1/ledger", auth.Reader, (*Server).ledger, ""},
+	{"GET", "/api/v1/ledger/grid", auth.Reader, (*Server).ledgerGrid, ""},
+	{"GET", "/api/v1/collectors", auth.Reader, (*Server).collectors, ""},
+	{"POST", "/api/v1/collectors/register", auth.Registration, (*Server).register, byRegister},
+	{"GET", "/api/v1/collectors/self/newest", auth.Collector, (*Server).newest, ""},
+	{"POST", "/api/v1/metrics/push", auth.Collector, (*Server).push, byPush},
+	{"GET", "/metrics", auth.Reader, (*Server).metrics, ""},
 }
 
 // handler builds the one place where requests are told apart and callers checked.
@@ -60,7 +61,15 @@ func (s *Server) guard(rt route) http.Handler {
 		h := w.Header()
 		h.Set("Cache-Control", "no-store")
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-		caller, err := s.gate().Check(r, rt.class)
+		// An address is bounded before its credentials are looked at, which guesses them.
+		err := s.limits.address(rt.bucket, r, s.now())
+		var caller auth.Caller
+		if err == nil {
+			caller, err = s.gate().Check(r, rt.class)
+		}
+		if err == nil {
+			err = s.limits.collector(rt.bucket, caller.Collector, s.now())
+		}
 		if err == nil {
 			err = rt.handle(s, w, r, caller)
 		}

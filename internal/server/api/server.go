@@ -32,6 +32,7 @@ type Config struct {
 	UI           http.Handler // nil: no page
 	Health       func(ctx context.Context) Health
 	Startup      func() Startup // nil: no steps
+	Limits       Limits
 	Metrics      *prometheus.Registry
 	Log          *slog.Logger
 	Now          func() time.Time // nil: time.Now
@@ -60,6 +61,7 @@ type Server struct {
 	prom   http.Handler
 	count  *prometheus.CounterVec
 	took   *prometheus.HistogramVec
+	limits *limits
 	routed http.Handler
 }
 
@@ -76,6 +78,7 @@ func New(cfg Config) *Server {
 		Buckets: []float64{.005, .01, .025, .05, .1, .2, .3, .5, 1, 2.5, 5, 10, 30},
 	}, []string{"route"})
 	cfg.Metrics.MustRegister(s.count, s.took)
+	s.limits = newLimits(cfg.Limits, cfg.Metrics)
 	s.routed = s.handler()
 	return s
 }

@@ -822,6 +822,9 @@ type To = string
 // ProblemResponse defines model for Problem.
 type ProblemResponse = Problem
 
+// TooMany defines model for TooMany.
+type TooMany = Problem
+
 // ListCollectorsParams defines parameters for ListCollectors.
 type ListCollectorsParams struct {
 	// From RFC 3339 or Unix seconds; default an hour before to

@@ -672,6 +672,17 @@ export interface components {
         };
     };
     responses: {
+        /** @description too many requests */
+        TooMany: {
+            headers: {
+                /** @description seconds */
+                "Retry-After"?: number;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
         /** @description a problem */
         Problem: {
             headers: {
@@ -796,6 +807,7 @@ export interface operations {
             400: components["responses"]["Problem"];
             401: components["responses"]["Problem"];
             403: components["responses"]["Problem"];
+            429: components["responses"]["TooMany"];
             503: components["responses"]["Problem"];
         };
     };
@@ -1178,6 +1190,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & components["schemas"]["Registered"];
                 };
             };
+            429: components["responses"]["TooMany"];
             503: components["responses"]["Problem"];
         };
     };
@@ -1236,6 +1249,7 @@ export interface operations {
             400: components["responses"]["Problem"];
             401: components["responses"]["Problem"];
             413: components["responses"]["Problem"];
+            429: components["responses"]["TooMany"];
             503: components["responses"]["Problem"];
         };
     };
