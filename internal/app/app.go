@@ -55,6 +55,7 @@ type commands struct {
 	Backend   backendCommand   `cmd:"" help:"Run the API server on the databases that DATABASE_URL and TIMESCALE_URL name."`
 	Health    healthCommand    `cmd:"" help:"Exit 0 when the backend is healthy, 1 when it is not."`
 	Ledger    ledgerCommand    `cmd:"" help:"Print what became of every planned tick."`
+	Deploy    deployCommand    `cmd:"" help:"Update the compose stack, judge the update, take it back."`
 	Check     checkCommand     `cmd:"" help:"Measure the success criteria on a running deployment."`
 	Catalog   catalogCommand   `cmd:"" help:"Print what is measured: families, their SQL, their documentation."`
 	Migrate   migrateCommand   `cmd:"" help:"Bring the databases to this version and end."`
