@@ -261,7 +261,7 @@ func (a *Agent) ship(ctx context.Context) error {
 			return err
 		}
 		a.log.WarnContext(ctx, "spool was restored from a copy, or copied: beginning a new identity", "err", err)
-		if err := a.journal.reset(ctx); err != nil {
+		if err := a.journal.reset(ctx, a.shipFormer); err != nil {
 			return fmt.Errorf("begin a new identity: %w", err)
 		}
 		for _, in := range a.instances {
@@ -278,6 +278,61 @@ func (a *Agent) ship(ctx context.Context) error {
 		}
 	}
 }
+
+// formerLimit bounds how long a collector that takes a new identity tries to ship what
+// waits under the old one; it appends nothing meanwhile.
+const formerLimit = time.Minute
+
+// shipFormer pushes what q holds, under the identity that is given up, until done.
+func (a *Agent) shipFormer(ctx context.Context, q ship.Queue, done func() bool) {
+	ctx, cancel := context.WithTimeout(ctx, formerLimit)
+	defer cancel()
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for !done() {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+		cancel()
+	})
+	s := ship.New(ship.Config{
+		URL: a.cfg.Backend.URL, Client: a.deps.Client, Queue: q, Identity: formerIdentity{identity{a}}, Log: a.log,
+		Linger: time.Millisecond, Grace: endShip,
+	})
+	if err := s.Run(ctx); err != nil {
+		a.log.WarnContext(ctx, "batches of the old identity not shipped", "err", err)
+	}
+	cancel()
+	watch.Wait()
+}
+
+// formerIdentity is one that is given up: it claims no instances, and asks for a token
+// only when its own is not accepted any more, since a twin would lose its token by
+// that.
+type formerIdentity struct{ identity }
+
+// Registration implements ship.Identity.
+func (i formerIdentity) Registration() ship.Registration {
+	r := i.identity.Registration()
+	r.Instances = nil
+	return r
+}
+
+// RegistrationToken implements ship.Identity.
+func (i formerIdentity) RegistrationToken() (string, error) {
+	if i.Token() != "" {
+		return "", errors.New("the identity is given up")
+	}
+	return i.identity.RegistrationToken()
+}
+
+// Granted implements ship.Identity.
+func (formerIdentity) Granted([]string, []ship.Conflict) {}
 
 // identity is the Agent as package ship sees it.
 type identity struct{ a *Agent }

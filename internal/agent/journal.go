@@ -23,6 +23,7 @@ type journal struct {
 
 	mu         sync.Mutex // guards what follows
 	collector  frame.CollectorID
+	closed     bool   // nothing is appended: the identity is being changed
 	generation uint64 // counts changes of the identity; batches counted from older baselines are not appended
 	token      string
 }
@@ -112,7 +113,7 @@ func (j *journal) begin(ctx context.Context, generation uint64, b *frame.Batch, 
 	return j.spool.Begin(ctx, func(id, prev spool.ID) (spool.Record, error) {
 		j.mu.Lock()
 		defer j.mu.Unlock()
-		if j.generation != generation {
+		if j.closed || j.generation != generation {
 			return spool.Record{}, errStale
 		}
 		b.ID, b.Prev = j.frameID(id), j.frameID(prev)
@@ -124,33 +125,54 @@ func (j *journal) begin(ctx context.Context, generation uint64, b *frame.Batch, 
 }
 
 // reset begins a new identity: the backend has batches of the present one that this
-// disk never made. What waits to be shipped is dropped: batches of former processes
-// are at the backend already, or at the twin that goes on with them; those of this
-// process were counted from baselines of another past.
-func (j *journal) reset(ctx context.Context) error {
+// disk never made, so the disk was restored from a copy, or copied. What waits to be
+// shipped divides by epoch, of which every process has its own:
+//
+//   - Batches of this process were counted from baselines of another past: what they
+//     hold is, in part, in batches that the backend has or will get. They are dropped;
+//     their ticks will be missing, their counts are unobserved(restored).
+//   - Those of processes before it were made before the copy was. Wherever else they
+//     are, they have the same id and the same content, and their counts are in no
+//     other batch; so the old identity can still ship them and nothing doubles: the
+//     backend takes each id once. push does that, with a queue that holds them alone,
+//     and ends when done is. What it leaves is dropped: it is at a backend that can't
+//     be reached, or under an id that has other content there.
+//
+// A machine that was cloned while the collector ran has two processes of one epoch:
+// then all that waits of it is dropped, and the twin ships what both have.
+//
+// Nothing is appended meanwhile. Each step is durable before the next, and the new
+// identity is the last: whoever starts between finds the old one, learns the same
+// from the backend, and begins again.
+func (j *journal) reset(ctx context.Context, push func(ctx context.Context, q ship.Queue, done func() bool)) error {
 	j.mu.Lock()
-	defer j.mu.Unlock()
-	id, err := spool.NewIdentity(j.fs, j.dir)
-	if err != nil {
+	j.closed = true
+	j.generation++
+	j.mu.Unlock()
+	defer func() {
+		j.mu.Lock()
+		j.closed = false
+		j.mu.Unlock()
+	}()
+	// j.mu must be free: what is being appended needs it and is waited for.
+	epoch := j.spool.Epoch()
+	if err := j.spool.NewEpoch(ctx, func(id spool.ID) bool { return id.Epoch == epoch }); err != nil {
 		return err
 	}
-	j.generation++
+	left := func() bool { return j.spool.Stats().Pending > 0 }
+	if left() {
+		push(ctx, formerQueue{queue{j}}, func() bool { return !left() })
+	}
+	if err := j.spool.NewEpoch(ctx, func(spool.ID) bool { return true }); err != nil {
+		return err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	if err := j.saveToken(""); err != nil {
 		return err
 	}
-	for {
-		items, err := j.spool.Next(ctx, 500, 1<<20, nil)
-		if err != nil && ctx.Err() != nil {
-			return err
-		}
-		if len(items) == 0 {
-			break
-		}
-		for _, it := range items {
-			j.spool.Ack(it.ID)
-		}
-	}
-	if err := j.spool.NewEpoch(ctx); err != nil {
+	id, err := spool.NewIdentity(j.fs, j.dir)
+	if err != nil {
 		return err
 	}
 	j.collector = frame.CollectorID(id)
@@ -222,6 +244,13 @@ func (q queue) Appended() <-chan struct{} { return q.j.spool.Appended() }
 func (q queue) Made(epoch, seq uint64) bool { return q.j.spool.Made(spool.ID{Epoch: epoch, Seq: seq}) }
 
 var _ ship.Queue = queue{}
+
+// formerQueue is what waits under an identity that is given up: that the backend has
+// batches which this spool never made is known.
+type formerQueue struct{ queue }
+
+// Made implements ship.Queue.
+func (formerQueue) Made(uint64, uint64) bool { return true }
 
 // emptyGap stands for a batch of which nothing could be read.
 var emptyGap = sync.OnceValue(func() []byte { return frame.AppendGap(nil, &frame.Gap{}) })

@@ -271,8 +271,9 @@ func (s *Spool) Close() error {
 
 // NewEpoch begins a new epoch and makes all baselines void, durably: the backend has
 // seen other batches under our ids, so this disk is a copy of, or older than,
-// another. On an error nothing has changed.
-func (s *Spool) NewEpoch(ctx context.Context) error {
+// another. What drop names (nil: nothing) is dropped without a trace, in the same
+// write. On an error nothing has changed, but that may be gone.
+func (s *Spool) NewEpoch(ctx context.Context, drop func(ID) bool) error {
 	select {
 	case s.building <- struct{}{}:
 	case <-ctx.Done():
@@ -286,6 +287,15 @@ func (s *Spool) NewEpoch(ctx context.Context) error {
 			return fmt.Errorf("begin a new epoch: %w", err)
 		}
 	}
+	s.mu.Lock()
+	for u := s.head; u != nil; {
+		next := u.after
+		if drop != nil && drop(u.last) {
+			s.ack(u)
+		}
+		u = next
+	}
+	s.mu.Unlock()
 	forget := &entry{typ: typeForget, size: headerSize, apply: func(place) {
 		for key := range s.chains {
 			s.setChain(key, nil)
@@ -296,6 +306,13 @@ func (s *Spool) NewEpoch(ctx context.Context) error {
 		return fmt.Errorf("begin a new epoch: %w", err)
 	}
 	return nil
+}
+
+// Epoch is the one that ids are given out of now.
+func (s *Spool) Epoch() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.epoch
 }
 
 // waiting says whether appends are queued.

@@ -374,7 +374,7 @@ func TestNewEpoch(t *testing.T) {
 	dir := t.TempDir()
 	s, _ := open(t, spool.OS{}, dir, spool.Options{})
 	before := put(t, s, "a", spool.Baseline{Key: "k", Full: true, Data: []byte("v")})
-	if err := s.NewEpoch(t.Context()); err != nil {
+	if err := s.NewEpoch(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	if !s.WantFull("k") {

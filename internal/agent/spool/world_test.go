@@ -211,7 +211,7 @@ func (w *world) afterOpen() {
 	}
 	if w.damage {
 		if !w.newest.IsZero() && !w.s.Made(w.newest) {
-			if err := w.s.NewEpoch(w.fail0()); err != nil {
+			if err := w.s.NewEpoch(w.fail0(), nil); err != nil {
 				if w.disk.Crashed() {
 					w.s = nil
 					return
