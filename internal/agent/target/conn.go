@@ -3,8 +3,10 @@ package target
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -33,6 +35,11 @@ type conn struct {
 	r, w      int                 // what is read and not looked at yet
 	values    [][]byte            // of the row at hand
 	waitsFrom time.Time           // when the read deadline was set
+	low       *lowWater
+	sizes     map[string]int // by name of a statement: what it was answered with, bytes
+	expect    int            // that are to come in this exchange, as far as sizes tell
+	took      int            // bytes of messages looked at, ever
+	guarded   bool           // the read deadline is that of guard
 
 	mu    sync.Mutex // guards ended and the order of deadlines
 	ended bool
@@ -42,6 +49,11 @@ const (
 	// bulkSize is what is read at once, when there is so much: a system call for each
 	// 8 kB costs more than decoding it. The memory is shared by all rounds at work.
 	bulkSize = 128 << 10
+	// guard is how long an answer is waited for in one piece: it may have become
+	// shorter than the last one.
+	guard = 20 * time.Millisecond
+	// minPiece and maxPiece bound what is waited for at once.
+	minPiece, maxPiece = 1 << 10, 48 << 10
 	// slack saves setting a deadline for each read: that costs more than a look at
 	// the clock.
 	slack = 500 * time.Millisecond
@@ -79,7 +91,7 @@ func connect(ctx context.Context, cfg *pgconn.Config, limit time.Duration) (*con
 	_ = raw.Conn.SetDeadline(time.Time{})
 	return &conn{
 		net: raw.Conn, from: from, params: raw.ParameterStatuses, tx: raw.TxStatus, database: cfg.Database,
-		prepared: map[string]struct{}{}, opening: time.Since(start),
+		prepared: map[string]struct{}{}, opening: time.Since(start), low: newLowWater(raw.Conn), sizes: map[string]int{},
 	}, nil
 }
 
@@ -103,6 +115,9 @@ func (c *conn) begin(ctx context.Context) (end func()) {
 		}
 		c.rounds++
 		c.long = nil
+		if !c.broken {
+			_ = c.net.SetDeadline(time.Time{}) // else it wakes us some seconds later
+		}
 		if c.r == c.w || c.broken {
 			bulks.Put(c.in)
 			c.in, c.r, c.w = nil, 0, 0
@@ -136,6 +151,9 @@ func (c *conn) write(b []byte) error {
 		c.waitsFrom = time.Now()
 		// Reads may have a good deal longer than the write; both are bounded.
 		_ = c.net.SetDeadline(c.waitsFrom.Add(c.limit + slack))
+		if c.guarded = c.expect >= minPiece && c.low.works(); c.guarded {
+			_ = c.net.SetReadDeadline(c.waitsFrom.Add(guard))
+		}
 	}
 	c.mu.Unlock()
 	if _, err := c.net.Write(b); err != nil {
@@ -172,18 +190,51 @@ func (c *conn) fill(n int) error {
 		now := time.Now()
 		c.mu.Lock()
 		if !c.ended && now.Sub(c.waitsFrom) > slack {
-			c.waitsFrom = now
+			c.waitsFrom, c.guarded = now, false
 			_ = c.net.SetReadDeadline(now.Add(c.limit + slack))
 		}
 		c.mu.Unlock()
+		if c.low.works() {
+			c.low.need(c.piece())
+		}
 		got, err := c.from.Read(b[c.w:])
 		c.w += got
+		if c.expect = max(0, c.expect-got); got > 0 && c.low.once() {
+			c.expect = 0
+		}
+		if err != nil && c.unguard(err) {
+			continue
+		}
 		if err != nil && c.w-c.r < n {
 			c.broken = true
 			return err
 		}
 	}
 	return nil
+}
+
+// piece is how many bytes the next read waits for.
+func (c *conn) piece() int {
+	if !c.guarded {
+		return 1
+	}
+	return max(1, min(c.expect, maxPiece, len(c.buffer())-c.w))
+}
+
+// unguard says that a read ended only because what came is less than was expected;
+// the next ones take what there is.
+func (c *conn) unguard(err error) bool {
+	if !c.guarded || !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return false
+	}
+	c.guarded, c.waitsFrom = false, time.Now()
+	_ = c.net.SetReadDeadline(c.waitsFrom.Add(c.limit + slack))
+	return true
 }
 
 // next gives the next message that matters here; body is valid until the call
@@ -205,6 +256,7 @@ func (c *conn) next() (kind byte, body []byte, err error) {
 		}
 		body = c.buffer()[c.r+5 : c.r+5+n]
 		c.r += 5 + n
+		c.took += 5 + n
 		switch kind {
 		case 'N', 'A': // notices and notifications
 		case 'S':

@@ -45,14 +45,16 @@ var outs = sync.Pool{New: func() any { return new([]byte) }}
 // doesn't take in while it waits for us to read fits its socket's buffer (a first
 // round is 40 kB), and the write has a deadline.
 func exchange(c *conn, groups [][]*step, pooled bool, limit time.Duration) error {
-	c.limit = limit
+	c.limit, c.expect = limit, 0
 	out := outs.Get().(*[]byte)
 	b := (*out)[:0]
 	for _, g := range groups {
 		for _, s := range g {
 			b = s.send(b, c, pooled)
+			c.expect += c.sizes[s.name]
 		}
 		b = append(b, 'S', 0, 0, 0, 4)
+		c.expect += len("Z....I")
 	}
 	err := c.write(b)
 	*out = b
@@ -70,8 +72,12 @@ func exchange(c *conn, groups [][]*step, pooled bool, limit time.Duration) error
 				}
 				continue
 			}
+			from := c.took
 			if s.err = s.receive(c); s.err == nil {
 				s.state = done
+				if !s.parse && c.low.works() {
+					c.sizes[s.name] = c.took - from
+				}
 				continue
 			}
 			s.state = failed

@@ -36,7 +36,7 @@ func (*script) SetWriteDeadline(time.Time) error { return nil }
 
 func scripted(answer []byte, piece int) *conn {
 	s := &script{bytes.NewReader(answer), piece}
-	return &conn{net: s, from: s, params: map[string]string{}, prepared: map[string]struct{}{}, tx: 'I'}
+	return &conn{net: s, from: s, params: map[string]string{}, prepared: map[string]struct{}{}, tx: 'I', low: newLowWater(s), sizes: map[string]int{}}
 }
 
 func messages(t testing.TB, ms ...pgproto3.BackendMessage) (b []byte) {
