@@ -83,16 +83,17 @@ func (w *instanceWork) values() map[string]float64 {
 
 // ownFrame is one row of values in documented units; what is missing is 0.
 func ownFrame(f *catalog.Family, at int64, values map[string]float64) *frame.Frame {
-	out := &frame.Frame{Family: f.Name, Part: frame.Rows, At: at, N: 1}
+	n := len(f.Columns)
+	out := &frame.Frame{Family: f.Name, Part: frame.Rows, At: at, N: 1, Columns: make([]frame.Column, n)}
+	floats, ints := make([]float64, n), make([]int64, n)
 	for i := range f.Columns {
-		c := &f.Columns[i]
-		col := frame.Column{Name: c.Name, Kind: c.Kind, Type: c.Wire()}
+		c, col := &f.Columns[i], &out.Columns[i]
+		*col = frame.Column{Name: c.Name, Kind: c.Kind, Type: c.Wire()}
 		if v := values[c.Name]; col.Type == catalog.Float {
-			col.Floats = []float64{v}
+			floats[i], col.Floats = v, floats[i:i+1:i+1]
 		} else {
-			col.Ints = []int64{int64(v * float64(c.Scale()))}
+			ints[i], col.Ints = int64(v*float64(c.Scale())), ints[i:i+1:i+1]
 		}
-		out.Columns = append(out.Columns, col)
 	}
 	return out
 }

@@ -27,6 +27,7 @@ type draft struct {
 	asked   []int64           // texts of these are in the batch
 	kept    bool              // the instance's identity is in the record
 	work    instanceWork      // statements' part
+	memory  []*counter.Memory // of the frames
 	// On its way into the spool: see spooler.
 	generation uint64 // of the journal, when it was counted
 	pending    *spool.Pending
@@ -150,6 +151,9 @@ func (d *draft) settle() {
 			patches = old.patches + 1
 		}
 		b.Settle()
+		if old := ln.bases[id]; old != nil {
+			old.Free()
+		}
 		ln.bases[id] = &base{b.Baseline, patches}
 		delete(ln.voided, id)
 	}

@@ -308,6 +308,7 @@ func (r *reading) count(l *line, rd *target.Reading) {
 		opt.Limit = r.a.cfg.PostgreSQL.QueryStatsLimit
 	}
 	res := counter.Count(f, before, rd.Reading, opt)
+	d.memory = append(d.memory, res.Memory)
 	since, at := res.Frames[0].Since, res.Frames[0].At
 	for i := range res.Frames {
 		if res.Frames[i].N > 0 {

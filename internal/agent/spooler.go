@@ -100,6 +100,11 @@ func (s *spooler) finish(d *draft) {
 		_, err = d.pending.Wait()
 	}
 	d.pending, d.spooled = nil, s.now()
+	d.batch.Frames = nil
+	for _, m := range d.memory {
+		m.Free()
+	}
+	d.memory = nil
 	d.done <- err
 	s.mu.Lock()
 	d.written = true

@@ -23,6 +23,7 @@ type Baseline struct {
 	ints     []int64  // numbers; floats as their bits; 0 where NULL
 	texts    []string // "" where NULL
 	null     []bool
+	shared   bool // another one has the same memory
 
 	// The one before, for AppendPatch, until Settle. match gives its row for each of
 	// ours, -1 for a new one; nil: they are the same rows in the same order.
@@ -104,7 +105,7 @@ func (b *Baseline) isHidden(i int) bool {
 // take copies a reading into a new baseline. Negative counters, which only a fault
 // of the server can make, count as 0.
 func take(lay *layout, fr *frame.Frame) *Baseline {
-	b := &Baseline{lay: lay, n: fr.N, cols: make([]stored, len(lay.types))}
+	b := lay.blank(fr.N)
 	sources := make([]*frame.Column, len(lay.types))
 	ints, texts, nulls := 0, 0, 0
 	for c := range b.cols {
@@ -127,7 +128,7 @@ func take(lay *layout, fr *frame.Frame) *Baseline {
 			ints += fr.N
 		}
 	}
-	b.ints, b.texts, b.null = alloc[int64](ints), alloc[string](texts), alloc[bool](nulls)
+	b.ints, b.texts, b.null = fit(b.ints, ints), fit(b.texts, texts), fit(b.null, nulls)
 	for c, src := range sources {
 		if src == nil {
 			continue
@@ -192,12 +193,4 @@ func countTrue(list []bool) int {
 		}
 	}
 	return n
-}
-
-// alloc makes nothing of nothing.
-func alloc[T any](n int) []T {
-	if n == 0 {
-		return nil
-	}
-	return make([]T, n)
 }

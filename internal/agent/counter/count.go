@@ -78,7 +78,9 @@ func Count(f *catalog.Family, base *Baseline, r Reading, opt Options) Result {
 	if hasHidden(lay, fr) {
 		fr = collapse(lay, fr)
 	}
-	c.next = take(lay, fr)
+	if c.next = again(lay, fr, base); c.next == nil {
+		c.next = take(lay, fr)
+	}
 	c.n = c.next.n
 	if !c.pair() {
 		c.next = take(lay, collapse(lay, fr))
@@ -120,11 +122,14 @@ func pass(lay *layout, base *Baseline, r *Reading) Result {
 		rows[i] = int32(i)
 	}
 	out := frame.Frame{Family: lay.family.Name, Database: r.Frame.Database, Since: since(base, r), At: r.Frame.At, N: r.Frame.N}
+	res := Result{Baseline: next, Read: out.N, Changed: out.N, Items: out.N}
 	if out.N > 0 {
 		full := take(lay, r.Frame)
-		out.Columns = (&writer{from: full, rows: rows, labels: func(int) bool { return true }}).columns()
+		out.Columns, res.Memory = (&writer{from: full, rows: rows, labels: func(int) bool { return true }}).columns()
+		full.Free() // the columns are copies
 	}
-	return Result{Frames: []frame.Frame{out}, Baseline: next, Read: out.N, Changed: out.N, Items: out.N}
+	res.Frames = []frame.Frame{out}
+	return res
 }
 
 // since is the beginning of the frame's span; a server's clock that was set back

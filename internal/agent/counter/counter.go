@@ -56,6 +56,7 @@ type Result struct {
 	// Frames holds the Rows frame, always, though it may have no rows (and then no
 	// columns); then the Cut frame, when something was cut.
 	Frames     []frame.Frame
+	Memory     *Memory // theirs; nil: none to give back
 	Unobserved []frame.Unobserved
 	// Baseline replaces the one given, once the frames are safe; until then the old
 	// one stays in force, and the next Count spans both.

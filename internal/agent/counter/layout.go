@@ -23,6 +23,8 @@ type layout struct {
 	keeps    bool  // the baseline keeps rows
 	state    bool
 	hides    bool // rows with a NULL key are others' and come as sums
+
+	memories, baselines sync.Pool // of *Memory and *Baseline that nobody has: see memory.go
 }
 
 var layouts sync.Map // *catalog.Family -> *layout

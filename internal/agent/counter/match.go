@@ -1,9 +1,6 @@
 package counter
 
-import (
-	"hash/maphash"
-	"slices"
-)
+import "hash/maphash"
 
 // pair finds for each row of next its row in base. It reports false when a key
 // occurs twice; then the reading has to be collapsed first.
@@ -63,13 +60,13 @@ func sameColumn(a, b *Baseline, c int) bool {
 	if a.allNull(c) || b.allNull(c) {
 		return a.allNull(c) == b.allNull(c)
 	}
-	if !slices.Equal(a.nullsOf(c), b.nullsOf(c)) {
+	if !equal(a.nullsOf(c), b.nullsOf(c)) {
 		return false
 	}
 	if a.lay.text(c) {
-		return slices.Equal(a.textsOf(c), b.textsOf(c))
+		return equal(a.textsOf(c), b.textsOf(c))
 	}
-	return slices.Equal(a.intsOf(c), b.intsOf(c))
+	return equal(a.intsOf(c), b.intsOf(c))
 }
 
 // sameCell compares row i of a with row j of b.

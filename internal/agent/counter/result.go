@@ -60,7 +60,7 @@ func (c *counting) result(opt Options) Result {
 	if out.N > 0 {
 		w := writer{from: c.next, rows: items, base: c.base, gone: gone, counting: c,
 			labels: func(i int) bool { return c.whole || c.flags[i]&relabeled != 0 }}
-		out.Columns = w.columns()
+		out.Columns, res.Memory = w.columns()
 	}
 	res.Frames = append(res.Frames, out)
 	if len(rest) > 0 {
@@ -227,15 +227,19 @@ type writer struct {
 
 func (w *writer) n() int { return len(w.rows) + len(w.gone) }
 
-func (w *writer) columns() []frame.Column {
-	out := make([]frame.Column, 0, len(w.from.cols))
+func (w *writer) columns() ([]frame.Column, *Memory) {
 	ordinal, numbers := 0, 0
 	for c := range w.from.cols {
 		if !w.from.lay.text(c) && !w.from.allNull(c) {
 			numbers++
 		}
 	}
-	w.slab = make([]int64, numbers*w.n())
+	m := w.from.lay.memory(numbers * w.n())
+	w.slab = m.ints
+	out := m.columns[:0]
+	if cap(out) < len(w.from.cols) {
+		out = make([]frame.Column, 0, len(w.from.cols))
+	}
 	for c := range w.from.cols {
 		switch kind := w.from.lay.family.Columns[c].Kind; {
 		case kind == catalog.Reset:
@@ -246,7 +250,8 @@ func (w *writer) columns() []frame.Column {
 			out = append(out, w.column(c))
 		}
 	}
-	return out
+	m.columns = out
+	return out, m
 }
 
 // ints gives the next part of the slab.
