@@ -55,9 +55,10 @@ func onStores(t *testing.T, test func(t *testing.T, url string)) {
 func newBed(t testing.TB, url string) *bed {
 	t.Helper()
 	dir := t.TempDir()
+	var log bytes.Buffer // read once the backend has ended
 	cfg := server.Config{
 		Version: "test", MetricsURL: url, Retention: 14 * 24 * time.Hour, AllowFsyncOff: true, APITokenFile: filepath.Join(dir, "api"),
-		RegistrationTokenFile: filepath.Join(dir, "registration"), Log: slog.New(slog.DiscardHandler),
+		RegistrationTokenFile: filepath.Join(dir, "registration"), Log: slog.New(slog.NewTextHandler(&log, nil)),
 	}
 	backend, err := server.New(cfg)
 	if err != nil {
@@ -76,9 +77,12 @@ func newBed(t testing.TB, url string) *bed {
 	t.Cleanup(func() {
 		cancel()
 		<-ended
+		if t.Failed() {
+			t.Logf("the backend's log:\n%s", log.String())
+		}
 	})
-	for deadline := time.Now().Add(time.Minute); !backend.Ready(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
+	for deadline := time.Now().Add(20*time.Second); !backend.Ready(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) { // its log, which says why, follows
 			t.Fatal("the store is not ready after a minute")
 		}
 	}

@@ -27,15 +27,21 @@ func checkLedger(t *testing.T, b *bed, conn *pgx.Conn, w *workload) {
 			}
 			var want counts
 			b.get("/api/v1/ledger?"+v.Encode(), &want)
-			for _, step := range []string{"NULL", "'7 seconds'", "'1 minute'", "'1 day'"} {
-				a := ask(t, conn, fmt.Sprintf(`SELECT coalesce(sum(planned), 0)::bigint, coalesce(sum(stored), 0)::bigint, coalesce(sum(failed), 0)::bigint, coalesce(sum(skipped), 0)::bigint,
-	coalesce(sum(dropped), 0)::bigint, coalesce(sum(pending), 0)::bigint, coalesce(sum(missing), 0)::bigint FROM ledger_account('%s', '%s', %s) WHERE '%s' IN ('', family)`, from, to, step, family))
+			sources := map[string]string{"ledger_account": fmt.Sprintf("ledger_account('%s', '%s') WHERE '%s' IN ('', family)", from, to, family)}
+			if family == "" {
+				for _, step := range []string{"7 seconds", "1 minute", "1 day"} {
+					sources["ledger_outcomes by "+step] = fmt.Sprintf("ledger_outcomes('%s', '%s', '%s')", from, to, step)
+				}
+			}
+			for name, source := range sources {
+				a := ask(t, conn, `SELECT coalesce(sum(planned), 0)::bigint, coalesce(sum(stored), 0)::bigint, coalesce(sum(failed), 0)::bigint, coalesce(sum(skipped), 0)::bigint,
+	coalesce(sum(dropped), 0)::bigint, coalesce(sum(pending), 0)::bigint, coalesce(sum(missing), 0)::bigint FROM `+source)
 				var got [7]int64
 				for i := range got {
 					got[i] = a.rows[0][i].(int64)
 				}
 				if got != want.list() {
-					t.Errorf("%q from %s to %s by %s: planned, stored, failed, skipped, dropped, pending, missing %v, the API has %v", family, from, to, step, got, want.list())
+					t.Errorf("%s of %q from %s to %s: planned, stored, failed, skipped, dropped, pending, missing %v, the API has %v", name, family, from, to, got, want.list())
 				}
 			}
 			if family == "" && i != 1 && (want.Planned == 0 || want.Failed == 0 || want.Skipped == 0 || want.Dropped == 0) {

@@ -32,7 +32,7 @@ func collectorsDashboard() *dashboard {
 		gauge("Spool", "Size of the spool on disk.", "bytes", "spool_bytes", ""),
 		gauge("Oldest in the spool", "Age of the oldest batch that is not acknowledged.", "s", "spool_oldest_age", ""))
 	d.add(8,
-		ticksChart("Ticks by outcome", " WHERE a.instance_id IN (SELECT i.id FROM fleet_instance i JOIN fleet_collector c ON c.id = i.collector_id WHERE c.name = ${collector:sqlstring})"),
+		ticksChart("", " WHERE a.instance_id IN (SELECT i.id FROM fleet_instance i JOIN fleet_collector c ON c.id = i.collector_id WHERE c.name = ${collector:sqlstring})"),
 		list("Its instances", "cost: time between the first and the last statement of each round on the watched server's clock, in ms per second of the window.", costSQL,
 			field("status", statusColors, colored), field("instance", toInstance()), field("cost", unitOf("suffix: ms/s")), field("round", unitOf("ms")), field("acquire", unitOf("ms"))))
 	return d
@@ -52,10 +52,17 @@ LEFT JOIN (SELECT i.collector_id, sum(x.stored) AS stored, sum(x.planned - x.pen
 WHERE n.instances > 0 ORDER BY 2 DESC, 1`
 
 // costSQL: over the window, by instance.
-var costSQL = `SELECT s.status, s.instance, r.server_time / 1000.0 / nullif(f.seconds, 0) AS cost, r.round_time / 1000.0 / nullif(r.rounds, 0) AS round,
-	r.acquire_time / 1000.0 / nullif(r.acquires, 0) AS acquire, r.round_trips::double precision / nullif(r.rounds, 0) AS round_trips, r.connects
-FROM fleet_collector c JOIN fleet_instance i ON i.collector_id = c.id JOIN ledger_status() s ON s.instance_id = i.id
-CROSS JOIN LATERAL (SELECT sum(extract(epoch FROM at - since))::double precision AS seconds FROM ledger_frames(i.id, 'collector', $__timeFrom(), $__timeTo())) f
-CROSS JOIN LATERAL (SELECT sum(server_time) AS server_time, sum(round_time) AS round_time, sum(rounds) AS rounds, sum(acquire_time) AS acquire_time, sum(acquires) AS acquires,
-	sum(round_trips) AS round_trips, sum(connects)::bigint AS connects FROM collector_raw WHERE instance_id = i.id AND ` + inRange + `) r
-WHERE c.name = ${collector:sqlstring} ORDER BY 3 DESC NULLS LAST, 2`
+var costSQL = `WITH i AS MATERIALIZED (
+	SELECT i.id, i.name FROM fleet_instance i JOIN fleet_collector c ON c.id = i.collector_id WHERE c.name = ${collector:sqlstring}),
+f AS (
+	SELECT l.instance_id, sum(l.since_ms[least(p.n, cardinality(l.since_ms))]) / 1000.0 AS seconds
+	FROM i JOIN ledger l ON l.instance_id = i.id, array_position(l.families, (SELECT id FROM ledger_family WHERE name = 'collector')) p (n)
+	WHERE l.time > $__timeFrom() AND l.time <= $__timeTo() AND l.lane = 'slow' AND p.n IS NOT NULL GROUP BY 1),
+r AS (
+	SELECT r.instance_id, sum(server_time) AS server_time, sum(round_time) AS round_time, sum(rounds) AS rounds, sum(acquire_time) AS acquire_time, sum(acquires) AS acquires,
+		sum(round_trips) AS round_trips, sum(connects) AS connects
+	FROM i JOIN collector_raw r ON r.instance_id = i.id WHERE r.time > $__timeFrom() AND r.time <= $__timeTo() GROUP BY 1)
+SELECT s.status, i.name AS instance, (r.server_time / 1000.0 / nullif(f.seconds, 0))::double precision AS cost, (r.round_time / 1000.0 / nullif(r.rounds, 0))::double precision AS round,
+	(r.acquire_time / 1000.0 / nullif(r.acquires, 0))::double precision AS acquire, (r.round_trips / nullif(r.rounds, 0))::double precision AS round_trips, coalesce(r.connects, 0)::bigint AS connects
+FROM i LEFT JOIN ledger_status() s ON s.instance_id = i.id LEFT JOIN f ON f.instance_id = i.id LEFT JOIN r ON r.instance_id = i.id
+ORDER BY 3 DESC NULLS LAST, 2`

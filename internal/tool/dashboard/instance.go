@@ -45,7 +45,7 @@ func instanceDashboard(families []*catalog.Family) (*dashboard, error) {
 	d.row("State")
 	d.add(5, list("Now", "", "SELECT status, version, collector, \"time\", detail FROM ledger_status() WHERE instance = "+instanceName,
 		field("status", statusColors, colored), field("time", unitOf("dateTimeFromNow"))),
-		ticksChart("Ticks by outcome", " WHERE a.instance_id = "+instanceID))
+		ticksChart(", "+instanceID, " WHERE a.instance_id = "+instanceID)) // an unknown instance is none, not all
 	d.Panels[len(d.Panels)-1].MaxPoints = 100
 	for _, f := range families {
 		if len(f.Panels) == 0 {

@@ -69,17 +69,18 @@ FROM g CROSS JOIN %[4]s LEFT JOIN v ON v.time = g.time AND v.id = c.id%[5]s
 GROUP BY 1, 2 ORDER BY 1, 2`
 	// of the counters of the process: what all its instances saw, over how long they saw it.
 	rateSeries = `WITH %[1]s,
+f AS (
+	SELECT date_bin(s.step, l.time - interval '1 microsecond', timestamptz 'epoch') AS time, i.collector_id AS id, sum(l.since_ms[least(p.n, cardinality(l.since_ms))]) / 1000.0 AS seconds
+	FROM s, fleet_instance i JOIN ledger l ON l.instance_id = i.id, array_position(l.families, (SELECT id FROM ledger_family WHERE name = 'collector')) p (n)
+	WHERE l.time > $__timeFrom() AND l.time <= $__timeTo() AND l.lane = 'slow' AND p.n IS NOT NULL GROUP BY 1, 2),
 v AS (
-	SELECT date_bin(s.step, f.tick - interval '1 microsecond', timestamptz 'epoch') AS time, i.collector_id AS id,
-		sum(coalesce(r.%[2]s, 0))%[3]s / nullif(sum(extract(epoch FROM f.at - f.since)), 0) AS value
-	FROM s, fleet_instance i CROSS JOIN LATERAL ledger_frames(i.id, 'collector', $__timeFrom(), $__timeTo()) f
-	LEFT JOIN collector_raw r ON r.instance_id = i.id AND r.time = f.tick
-	WHERE f.at > f.since GROUP BY 1, 2)
-SELECT g.time, c.name AS metric, max(v.value)::double precision AS value
-FROM g CROSS JOIN %[4]s LEFT JOIN v ON v.time = g.time AND v.id = c.id%[5]s
+	SELECT date_bin(s.step, r.time - interval '1 microsecond', timestamptz 'epoch') AS time, i.collector_id AS id, sum(r.%[2]s)%[3]s AS used
+	FROM s, fleet_instance i JOIN collector_raw r ON r.instance_id = i.id WHERE r.time > $__timeFrom() AND r.time <= $__timeTo() GROUP BY 1, 2)
+SELECT g.time, c.name AS metric, (sum(coalesce(v.used, 0)) FILTER (WHERE f.seconds > 0) / nullif(sum(f.seconds), 0))::double precision AS value
+FROM g CROSS JOIN %[4]s LEFT JOIN f ON f.time = g.time AND f.id = c.id LEFT JOIN v ON v.time = g.time AND v.id = c.id%[5]s
 GROUP BY 1, 2 ORDER BY 1, 2`
 	fleetSuccess = `WITH %s,
-v AS (SELECT a.time, sum(a.stored) AS stored, sum(a.planned - a.pending) AS due FROM s, ledger_account($__timeFrom(), $__timeTo(), s.step) a GROUP BY 1)
+v AS (SELECT a.time, sum(a.stored) AS stored, sum(a.planned - a.pending) AS due FROM s, ledger_outcomes($__timeFrom(), $__timeTo(), s.step) a GROUP BY 1)
 SELECT g.time, (100 * v.stored / nullif(v.due, 0))::double precision AS success FROM g LEFT JOIN v USING (time) ORDER BY 1`
 	fleetCoverage = `WITH %s,
 v AS (

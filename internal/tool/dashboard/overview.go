@@ -54,19 +54,16 @@ func overviewDashboard() *dashboard {
 	return d
 }
 
-// ticksChart shows what became of planned ticks; where narrows instances down.
-func ticksChart(title, where string) *panel {
+// ticksChart shows what became of planned ticks; only and where narrow instances down.
+func ticksChart(only, where string) *panel {
 	var sums strings.Builder
 	for _, o := range outcomes {
 		fmt.Fprintf(&sums, ", sum(v.%s)::double precision AS %[1]s", o.name)
 	}
-	if title == "" {
-		title = "Ticks by outcome"
-	}
 	sql := fmt.Sprintf(`WITH %s,
-v AS (SELECT a.* FROM s, ledger_account($__timeFrom(), $__timeTo(), s.step) a%s)
-SELECT g.time%s FROM g LEFT JOIN v USING (time) GROUP BY 1 ORDER BY 1`, steps, where, sums.String())
-	p := chart(title, "What became of the reads that were planned; missing: nothing was heard of them.", "short", true, sql)
+v AS (SELECT a.* FROM s, ledger_outcomes($__timeFrom(), $__timeTo(), s.step%s) a%s)
+SELECT g.time%s FROM g LEFT JOIN v USING (time) GROUP BY 1 ORDER BY 1`, steps, only, where, sums.String())
+	p := chart("Ticks by outcome", "What became of the reads that were planned; missing: nothing was heard of them.", "short", true, sql)
 	for _, o := range outcomes {
 		p.FieldConfig.Overrides = append(p.FieldConfig.Overrides, fixed(o.name, o.color))
 	}

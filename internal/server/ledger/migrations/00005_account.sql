@@ -17,66 +17,122 @@ $$;
 COMMENT ON FUNCTION ledger_frames IS 'When a family of an instance was read at its stored ticks in (after, until]. A rate is sum(delta) / sum(at - since); a tick without a row counted 0; since = at: the read only set baselines.';
 
 -- planned is arithmetic over the schedules, never a sum of outcomes: what is registered but silent is
--- missing here. Exceptions are few, so they alone are taken tick by tick.
+-- missing here. Exceptions are few, so they alone are taken tick by tick. What became of a tick that
+-- nothing is known of depends on its collector; where two shared a bucket, the dead one's are missing.
+
 -- +goose StatementBegin
-CREATE FUNCTION ledger_account(after timestamptz, until timestamptz, step interval DEFAULT NULL)
-RETURNS TABLE ("time" timestamptz, instance_id bigint, database text, family text,
-	planned bigint, stored bigint, failed bigint, skipped bigint, dropped bigint, pending bigint, missing bigint)
-LANGUAGE plpgsql STABLE SET plan_cache_mode = force_custom_plan AS $$
+CREATE FUNCTION ledger_plan(after timestamptz, until timestamptz)
+RETURNS TABLE (instance_id bigint, database text, family text, first bigint, last bigint, every bigint, alive boolean)
+LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN
-RETURN QUERY WITH span AS MATERIALIZED (
-	SELECT lo, hi, CASE WHEN step IS NULL THEN greatest(hi - lo, 1) ELSE width END AS width,
-		CASE WHEN step IS NULL THEN lo ELSE lo - lo % width END AS origin
-	FROM (SELECT (extract(epoch FROM after) * 1000000)::bigint AS lo, (extract(epoch FROM least(until, now())) * 1000000)::bigint AS hi,
-		(extract(epoch FROM step) * 1000000)::bigint AS width) w),
-bucket AS (
-	SELECT b AS id, greatest(b, s.lo) AS lo, least(b + s.width, s.hi) AS hi FROM span s, generate_series(s.origin, s.hi - 1, s.width) b),
-segment AS MATERIALIZED (
-	SELECT n.instance_id, n.database, n.family, n.collector_id, n.every_us AS every, (extract(epoch FROM n.valid_from) * 1000000)::bigint AS first,
-		coalesce(least((extract(epoch FROM n.valid_to) * 1000000)::bigint, (extract(epoch FROM n.next) * 1000000)::bigint - 1), 9223372036854775807) AS last
-	FROM (SELECT s.*, lead(s.valid_from) OVER (PARTITION BY s.instance_id, s.database, s.family ORDER BY s.valid_from) AS next FROM ledger_schedule s) n
-	WHERE n.reason = '' AND n.every_us > 0 AND n.valid_from <= until AND (n.next IS NULL OR n.next > after) AND (n.valid_to IS NULL OR n.valid_to > after)),
-plan AS (
-	SELECT b.id, s.instance_id, s.database, s.family, (array_agg(s.collector_id ORDER BY s.first DESC))[1] AS collector_id,
-		sum((w.hi - s.first + s.every) / s.every - (w.lo - s.first + s.every) / s.every)::bigint AS n
-	FROM segment s JOIN bucket b ON b.hi >= s.first AND b.lo < s.last
-	CROSS JOIN LATERAL (SELECT greatest(b.lo, s.first - 1) AS lo, least(b.hi, s.last) AS hi) w
-	WHERE w.hi > w.lo GROUP BY 1, 2, 3, 4),
-kept AS (
-	SELECT l.id, l.instance_id, l.database, f.name AS family, sum(l.n)::bigint AS n
-	FROM (SELECT s.origin + ((extract(epoch FROM r.time) * 1000000)::bigint - 1 - s.origin) / s.width * s.width AS id, r.instance_id, r.database, r.families, count(*) AS n
-		FROM span s, (SELECT DISTINCT g.instance_id FROM segment g) i JOIN ledger r ON r.instance_id = i.instance_id
-		WHERE r.time > after AND r.time <= least(until, now()) GROUP BY 1, 2, 3, 4) l,
-	unnest(l.families) u (family_id) JOIN ledger_family f ON f.id = u.family_id GROUP BY 1, 2, 3, 4),
-lost AS (
-	SELECT DISTINCT ON (e.instance_id, e.database, e.family, t.tick) e.instance_id, e.database, e.family, e.outcome,
-		p.origin + (t.tick - 1 - p.origin) / p.width * p.width AS id
-	FROM span p, ledger_exception e
-	CROSS JOIN LATERAL (SELECT (extract(epoch FROM e.first) * 1000000)::bigint AS first, (extract(epoch FROM CASE WHEN e.n = 1 THEN e.first ELSE e.last END) * 1000000)::bigint AS last) r
-	CROSS JOIN LATERAL (SELECT CASE WHEN r.last <= r.first THEN 1 WHEN e.every_us > 0 THEN e.every_us ELSE greatest(1, (r.last - r.first) / (e.n - 1)) END AS every) v
-	CROSS JOIN LATERAL generate_series(CASE WHEN r.first > p.lo THEN r.first ELSE r.first + ((p.lo - r.first) / v.every + 1) * v.every END, least(greatest(r.first, r.last), p.hi), v.every) t (tick)
-	JOIN segment s ON s.instance_id = e.instance_id AND s.database = e.database AND s.family = e.family AND t.tick BETWEEN s.first AND s.last AND (t.tick - s.first) % s.every = 0
-	WHERE e.last > after AND e.first <= until AND e.n > 0 AND e.outcome IN ('failed', 'skipped', 'dropped')
-		AND NOT EXISTS (SELECT FROM ledger l JOIN ledger_family f ON f.id = ANY (l.families)
-			WHERE l.instance_id = e.instance_id AND l.time = timestamptz 'epoch' + t.tick * interval '1 microsecond' AND l.database = e.database AND f.name = e.family)
-	ORDER BY e.instance_id, e.database, e.family, t.tick, CASE e.outcome WHEN 'dropped' THEN 1 WHEN 'failed' THEN 2 ELSE 3 END),
-tally AS (
-	SELECT o.id, o.instance_id, o.database, o.family, count(*) FILTER (WHERE o.outcome = 'failed') AS failed,
-		count(*) FILTER (WHERE o.outcome = 'skipped') AS skipped, count(*) FILTER (WHERE o.outcome = 'dropped') AS dropped
-	FROM lost o GROUP BY 1, 2, 3, 4)
-SELECT timestamptz 'epoch' + p.id * interval '1 microsecond', p.instance_id, p.database, p.family, p.n, c.stored, c.failed, c.skipped, c.dropped,
-	CASE WHEN a.alive THEN c.rest ELSE 0 END, CASE WHEN a.alive THEN 0 ELSE c.rest END
-FROM plan p
-LEFT JOIN kept k USING (id, instance_id, database, family)
-LEFT JOIN tally t USING (id, instance_id, database, family)
-LEFT JOIN fleet_collector f ON f.id = p.collector_id
-CROSS JOIN LATERAL (SELECT least(coalesce(k.n, 0), p.n) AS stored, coalesce(t.failed, 0) AS failed, coalesce(t.skipped, 0) AS skipped, coalesce(t.dropped, 0) AS dropped,
-	greatest(p.n - coalesce(k.n, 0) - coalesce(t.failed + t.skipped + t.dropped, 0), 0) AS rest) c
-CROSS JOIN LATERAL (SELECT coalesce(now() - f.last_push <= greatest(3 * f.interval_us, 60000000) * interval '1 microsecond', false) AS alive) a;
+RETURN QUERY SELECT s.instance_id, s.database, s.family, (extract(epoch FROM s.valid_from) * 1000000)::bigint,
+	coalesce(least((extract(epoch FROM s.valid_to) * 1000000)::bigint, (extract(epoch FROM s.next) * 1000000)::bigint - 1), 9223372036854775807), s.every_us,
+	coalesce(now() - c.last_push <= greatest(3 * c.interval_us, 60000000) * interval '1 microsecond', false)
+FROM (SELECT p.*, lead(p.valid_from) OVER (PARTITION BY p.instance_id, p.database, p.family ORDER BY p.valid_from) AS next FROM ledger_schedule p) s
+LEFT JOIN fleet_collector c ON c.id = s.collector_id
+WHERE s.reason = '' AND s.every_us > 0 AND s.valid_from <= until AND (s.next IS NULL OR s.next > after) AND (s.valid_to IS NULL OR s.valid_to > after);
 END $$;
 -- +goose StatementEnd
-COMMENT ON FUNCTION ledger_account IS 'What became of the planned ticks in (after, until]: planned = stored + failed + skipped + dropped + pending + missing, for each (instance, database, family) and each step (NULL: the whole window); time is where a step begins. success = stored / (planned - pending).';
+COMMENT ON FUNCTION ledger_plan IS 'Schedules that hold in (after, until]: ticks are planned at first + k x every, k >= 0, up to last; microseconds since 1970. alive: the collector may still deliver.';
+
+-- +goose StatementBegin
+CREATE FUNCTION ledger_lost(after timestamptz, until timestamptz)
+RETURNS TABLE (instance_id bigint, database text, family text, tick timestamptz, outcome text)
+LANGUAGE plpgsql STABLE SET plan_cache_mode = force_custom_plan AS $$
+#variable_conflict use_column
+DECLARE
+	lo bigint := (extract(epoch FROM after) * 1000000)::bigint;
+	hi bigint := (extract(epoch FROM least(until, now())) * 1000000)::bigint;
+BEGIN
+RETURN QUERY WITH run AS (
+	SELECT e.*, r.first_us, greatest(r.first_us, r.last_us) AS last_us, CASE WHEN r.last_us <= r.first_us THEN 1 WHEN e.every_us > 0 THEN e.every_us ELSE greatest(1, (r.last_us - r.first_us) / (e.n - 1)) END AS step
+	FROM ledger_exception e
+	CROSS JOIN LATERAL (SELECT (extract(epoch FROM e.first) * 1000000)::bigint AS first_us, (extract(epoch FROM CASE WHEN e.n = 1 THEN e.first ELSE e.last END) * 1000000)::bigint AS last_us) r
+	WHERE e.last > after AND e.first <= until AND e.n > 0 AND e.outcome IN ('failed', 'skipped', 'dropped'))
+SELECT DISTINCT ON (r.instance_id, r.database, r.family, t.us) r.instance_id, r.database, r.family, at.tick, r.outcome
+FROM run r
+CROSS JOIN LATERAL generate_series(CASE WHEN r.first_us > lo THEN r.first_us ELSE r.first_us + ((lo - r.first_us) / r.step + 1) * r.step END, least(r.last_us, hi), r.step) t (us)
+CROSS JOIN LATERAL (SELECT timestamptz 'epoch' + t.us * interval '1 microsecond' AS tick) at
+JOIN ledger_plan(after, until) p ON p.instance_id = r.instance_id AND p.database = r.database AND p.family = r.family AND t.us BETWEEN p.first AND p.last AND (t.us - p.first) % p.every = 0
+WHERE NOT EXISTS (SELECT FROM ledger l JOIN ledger_family f ON f.id = ANY (l.families)
+	WHERE l.instance_id = r.instance_id AND l.time = at.tick AND l.database = r.database AND f.name = r.family)
+ORDER BY r.instance_id, r.database, r.family, t.us, CASE r.outcome WHEN 'dropped' THEN 1 WHEN 'failed' THEN 2 ELSE 3 END;
+END $$;
+-- +goose StatementEnd
+COMMENT ON FUNCTION ledger_lost IS 'The planned ticks in (after, until] that failed, were skipped or dropped; one that was stored as well is not among them.';
+
+-- +goose StatementBegin
+CREATE FUNCTION ledger_account(after timestamptz, until timestamptz)
+RETURNS TABLE (instance_id bigint, database text, family text, planned bigint, stored bigint, failed bigint, skipped bigint, dropped bigint, pending bigint, missing bigint)
+LANGUAGE plpgsql STABLE SET plan_cache_mode = force_custom_plan AS $$
+#variable_conflict use_column
+DECLARE
+	lo bigint := (extract(epoch FROM after) * 1000000)::bigint;
+	hi bigint := (extract(epoch FROM least(until, now())) * 1000000)::bigint;
+BEGIN
+RETURN QUERY WITH plan AS (
+	SELECT s.instance_id, s.database, s.family, sum(c.n)::bigint AS n, coalesce(sum(c.n) FILTER (WHERE NOT s.alive), 0)::bigint AS dead
+	FROM ledger_plan(after, until) s
+	CROSS JOIN LATERAL (SELECT greatest(lo, s.first - 1) AS lo, least(hi, s.last) AS hi) w
+	CROSS JOIN LATERAL (SELECT (w.hi - s.first + s.every) / s.every - (w.lo - s.first + s.every) / s.every AS n) c
+	WHERE w.hi > w.lo GROUP BY 1, 2, 3),
+kept AS (
+	SELECT l.instance_id, l.database, f.name AS family, sum(l.n)::bigint AS n
+	FROM (SELECT r.instance_id, r.database, r.families, count(*) AS n FROM (SELECT DISTINCT p.instance_id FROM plan p) i JOIN ledger r ON r.instance_id = i.instance_id
+		WHERE r.time > after AND r.time <= least(until, now()) GROUP BY 1, 2, 3) l,
+	unnest(l.families) u (id) JOIN ledger_family f ON f.id = u.id GROUP BY 1, 2, 3),
+lost AS (
+	SELECT o.instance_id, o.database, o.family, count(*) FILTER (WHERE o.outcome = 'failed') AS failed,
+		count(*) FILTER (WHERE o.outcome = 'skipped') AS skipped, count(*) FILTER (WHERE o.outcome = 'dropped') AS dropped
+	FROM ledger_lost(after, until) o GROUP BY 1, 2, 3)
+SELECT p.instance_id, p.database, p.family, p.n, least(coalesce(k.n, 0), p.n), coalesce(x.failed, 0), coalesce(x.skipped, 0), coalesce(x.dropped, 0),
+	c.rest - least(c.rest, p.dead), least(c.rest, p.dead)
+FROM plan p
+LEFT JOIN kept k ON k.instance_id = p.instance_id AND k.database = p.database AND k.family = p.family
+LEFT JOIN lost x ON x.instance_id = p.instance_id AND x.database = p.database AND x.family = p.family
+CROSS JOIN LATERAL (SELECT greatest(p.n - coalesce(k.n, 0) - coalesce(x.failed + x.skipped + x.dropped, 0), 0) AS rest) c;
+END $$;
+-- +goose StatementEnd
+COMMENT ON FUNCTION ledger_account IS 'What became of the planned ticks in (after, until], by instance, database and family: planned = stored + failed + skipped + dropped + pending + missing. success = stored / (planned - pending).';
+
+-- +goose StatementBegin
+CREATE FUNCTION ledger_outcomes(after timestamptz, until timestamptz, step interval, instance bigint DEFAULT NULL)
+RETURNS TABLE ("time" timestamptz, instance_id bigint, planned bigint, stored bigint, failed bigint, skipped bigint, dropped bigint, pending bigint, missing bigint)
+LANGUAGE plpgsql STABLE SET plan_cache_mode = force_custom_plan AS $$
+#variable_conflict use_column
+DECLARE
+	lo bigint := (extract(epoch FROM after) * 1000000)::bigint;
+	hi bigint := (extract(epoch FROM least(until, now())) * 1000000)::bigint;
+	width bigint := (extract(epoch FROM step) * 1000000)::bigint;
+BEGIN
+RETURN QUERY WITH bucket AS (
+	SELECT timestamptz 'epoch' + b * interval '1 microsecond' AS start, greatest(b, lo) AS lo, least(b + width, hi) AS hi FROM generate_series(lo - lo % width, hi - 1, width) b),
+segment AS MATERIALIZED (
+	SELECT s.instance_id, s.first, s.last, s.every, s.alive, count(*) AS keys FROM ledger_plan(after, until) s WHERE instance IS NULL OR s.instance_id = instance GROUP BY 1, 2, 3, 4, 5),
+plan AS (
+	SELECT b.start, s.instance_id, sum(s.keys * c.n)::bigint AS n, coalesce(sum(s.keys * c.n) FILTER (WHERE NOT s.alive), 0)::bigint AS dead
+	FROM segment s JOIN bucket b ON b.hi >= s.first AND b.lo < s.last
+	CROSS JOIN LATERAL (SELECT greatest(b.lo, s.first - 1) AS lo, least(b.hi, s.last) AS hi) w
+	CROSS JOIN LATERAL (SELECT (w.hi - s.first + s.every) / s.every - (w.lo - s.first + s.every) / s.every AS n) c
+	WHERE w.hi > w.lo GROUP BY 1, 2),
+kept AS (
+	SELECT date_bin(step, r.time - interval '1 microsecond', timestamptz 'epoch') AS start, r.instance_id, sum(cardinality(r.families))::bigint AS n
+	FROM (SELECT DISTINCT s.instance_id FROM segment s) i JOIN ledger r ON r.instance_id = i.instance_id
+	WHERE r.time > after AND r.time <= least(until, now()) GROUP BY 1, 2),
+lost AS (
+	SELECT date_bin(step, o.tick - interval '1 microsecond', timestamptz 'epoch') AS start, o.instance_id, count(*) FILTER (WHERE o.outcome = 'failed') AS failed,
+		count(*) FILTER (WHERE o.outcome = 'skipped') AS skipped, count(*) FILTER (WHERE o.outcome = 'dropped') AS dropped
+	FROM ledger_lost(after, until) o WHERE instance IS NULL OR o.instance_id = instance GROUP BY 1, 2)
+SELECT p.start, p.instance_id, p.n, least(coalesce(k.n, 0), p.n), coalesce(x.failed, 0), coalesce(x.skipped, 0), coalesce(x.dropped, 0),
+	c.rest - least(c.rest, p.dead), least(c.rest, p.dead)
+FROM plan p
+LEFT JOIN kept k ON k.start = p.start AND k.instance_id = p.instance_id
+LEFT JOIN lost x ON x.start = p.start AND x.instance_id = p.instance_id
+CROSS JOIN LATERAL (SELECT greatest(p.n - coalesce(k.n, 0) - coalesce(x.failed + x.skipped + x.dropped, 0), 0) AS rest) c;
+END $$;
+-- +goose StatementEnd
+COMMENT ON FUNCTION ledger_outcomes IS 'What ledger_account tells, over all databases and families, by instance (or of the one) and step; time is where a step begins.';
 
 -- +goose StatementBegin
 CREATE FUNCTION ledger_status()
@@ -99,4 +155,4 @@ END $$;
 COMMENT ON FUNCTION ledger_status IS 'Every registered instance: up, down, or unknown when nobody has said anything lately; time is the newest outcome of its fast lane.';
 
 -- +goose Down
-DROP FUNCTION ledger_status, ledger_account, ledger_frames;
+DROP FUNCTION ledger_status, ledger_outcomes, ledger_account, ledger_lost, ledger_plan, ledger_frames;
