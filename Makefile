@@ -1,4 +1,5 @@
-# pgAnalytics. `make` alone lists the targets.
+# pgAnalytics. `make` alone lists the targets; deploy-preflight, deploy-up, deploy-validate and
+# deploy-rollback are what `pganalytics deploy` does (ARGS=--dry-run).
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 VERSION := $(shell cat VERSION)
@@ -7,7 +8,7 @@ LDFLAGS := -s -w -X github.com/pganalytics/pganalytics/internal/app.Version=$(VE
 ARGS ?=
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9* -]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## watch a small demo shop: open the link that it prints (ARGS="--listen …" for more)
 	@scripts/setup.sh demo
@@ -36,10 +37,13 @@ bench: ## measure against references in the same run; figures in docs/benchmarks
 e2e-compose: ## run docs/deployment.md on a real compose stack (root; ARGS="-run Name")
 	@scripts/e2e-compose.sh $(ARGS)
 
+deploy-preflight deploy-up deploy-validate deploy-rollback: build
+	@bin/pganalytics deploy $(@:deploy-%=%) $(ARGS)
+
 lint: ## golangci-lint, gofmt, oxlint and the type check
 	@scripts/lint.sh
 
 clean: ## remove what was built and fetched
 	rm -rf bin .cache web/dist/app web/node_modules
 
-.PHONY: help demo test build ui gen bench lint clean e2e-compose
+.PHONY: help demo test build ui gen bench lint clean e2e-compose deploy-preflight deploy-up deploy-validate deploy-rollback
