@@ -48,6 +48,12 @@ func (c *console) getenv(name string) string {
 	return ""
 }
 
+// setting is a value with where it was given, for messages.
+type setting struct{ name, value string }
+
+// setting gives a variable of the environment.
+func (c *console) setting(name string) setting { return setting{name, c.getenv(name)} }
+
 // commands is the command line. Each command has a Run(ctx, *console) error.
 type commands struct {
 	Up        upCommand        `cmd:"" help:"Watch servers with everything in one process: store, backend, collector, UI."`
@@ -114,22 +120,21 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 var errFailed = errors.New("check failed")
 
 // newLog makes the process's log: slog on stdout, as text or JSON.
-func newLog(w io.Writer, level, format string) (*slog.Logger, error) {
-	var l slog.Level
-	if level == "" {
-		level = "info"
-	}
-	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, usagef("LOG_LEVEL = %q: want debug, info, warn or error", level)
+func newLog(w io.Writer, level, format setting) (*slog.Logger, error) {
+	l := slog.LevelInfo
+	if level.value != "" {
+		if err := l.UnmarshalText([]byte(level.value)); err != nil {
+			return nil, usagef("%s = %q: want debug, info, warn or error", level.name, level.value)
+		}
 	}
 	options := &slog.HandlerOptions{Level: l}
-	switch format {
+	switch format.value {
 	case "", "text":
 		return slog.New(slog.NewTextHandler(w, options)), nil
 	case "json":
 		return slog.New(slog.NewJSONHandler(w, options)), nil
 	}
-	return nil, usagef("LOG_FORMAT = %q: want text or json", format)
+	return nil, usagef("%s = %q: want text or json", format.name, format.value)
 }
 
 type versionCommand struct{}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -12,6 +13,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pganalytics/pganalytics/internal/server"
 	"github.com/pganalytics/pganalytics/web"
@@ -47,7 +50,7 @@ func (c *backendCommand) Run(ctx context.Context, con *console) error {
 	if o.retention, err = parseTime("--retention", c.Retention, 24*time.Hour, 3650*24*time.Hour); err != nil {
 		return err
 	}
-	if o.log, err = newLog(con.stdout, con.getenv("LOG_LEVEL"), con.getenv("LOG_FORMAT")); err != nil {
+	if o.log, err = newLog(con.stdout, con.setting("LOG_LEVEL"), con.setting("LOG_FORMAT")); err != nil {
 		return err
 	}
 	host, port := con.getenv("LISTEN"), con.getenv("PORT")
@@ -90,22 +93,30 @@ func (c *backendCommand) Run(ctx context.Context, con *console) error {
 
 // databases gives TIMESCALE_URL and DATABASE_URL; one that is not set is the other.
 func databases(con *console) (metricsURL, appURL string, err error) {
-	metricsURL, appURL = con.getenv("TIMESCALE_URL"), con.getenv("DATABASE_URL")
-	if metricsURL == "" {
-		metricsURL = appURL
+	for _, v := range []struct {
+		name string
+		url  *string
+	}{{"DATABASE_URL", &appURL}, {"TIMESCALE_URL", &metricsURL}} {
+		if *v.url = con.getenv(v.name); *v.url != "" && !databaseURL(*v.url) {
+			return "", "", usagef("%s = %q: want postgres://USER:PASSWORD@HOST:PORT/DATABASE", v.name, maskedURL(*v.url))
+		}
 	}
-	if appURL == "" {
-		appURL = metricsURL
-	}
+	metricsURL, appURL = cmp.Or(metricsURL, appURL), cmp.Or(appURL, metricsURL)
 	if appURL == "" {
 		return "", "", usagef("DATABASE_URL is missing: want postgres://USER:PASSWORD@HOST:PORT/DATABASE (and TIMESCALE_URL, if the metrics are in another database)")
 	}
-	for _, v := range []struct{ name, raw string }{{"DATABASE_URL", appURL}, {"TIMESCALE_URL", metricsURL}} {
-		if u, err := url.Parse(v.raw); err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
-			return "", "", usagef("%s = %q: want postgres://USER:PASSWORD@HOST:PORT/DATABASE", v.name, maskedURL(v.raw))
-		}
-	}
 	return metricsURL, appURL, nil
+}
+
+// databaseURL says whether the store's driver can make something of a URL. Its own
+// error is not shown, as it may quote the password.
+func databaseURL(raw string) bool {
+	u, err := url.Parse(raw)
+	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") || u.Opaque != "" {
+		return false
+	}
+	_, err = pgxpool.ParseConfig(raw)
+	return err == nil
 }
 
 type backendOptions struct {
@@ -157,17 +168,17 @@ func (b *backend) client() *http.Client {
 }
 
 // waitReady waits until the store is prepared, so that what follows does not begin
-// with refusals; a store that needs longer gets it while the collector spools.
-func (b *backend) waitReady(ctx context.Context) error {
+// with refusals; a store that needs longer gets it (false) while the collector spools.
+func (b *backend) waitReady(ctx context.Context) (bool, error) {
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
 		if b.Ready() {
-			return nil
+			return true, nil
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return false, ctx.Err()
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-	return nil
+	return false, nil
 }

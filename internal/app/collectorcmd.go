@@ -25,7 +25,7 @@ func (c *collectorCommand) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return err
 	}
-	log, err := newLog(con.stdout, con.getenv("LOG_LEVEL"), con.getenv("LOG_FORMAT"))
+	log, err := newLog(con.stdout, con.setting("LOG_LEVEL"), con.setting("LOG_FORMAT"))
 	if err != nil {
 		return err
 	}

@@ -111,7 +111,7 @@ func serveCollectorHealth(ctx context.Context, dir string, status func() agent.S
 	go func() { ended <- srv.Serve(listener) }()
 	<-ctx.Done()
 	_ = srv.Close()
-	<-ended
+	<-ended //nolint:errcheck // of Close
 	return ctx.Err()
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
 	"slices"
@@ -36,51 +37,61 @@ func loadCollector(path string, environ []string) (cfg agent.Config, warnings []
 		dec := toml.NewDecoder(bytes.NewReader(text))
 		dec.DisallowUnknownFields()
 		if err := dec.Decode(&cfg); err != nil {
-			return cfg, nil, usageError{tomlError(path, err)}
+			return cfg, nil, usageError{tomlError(path, text, err)}
 		}
 	}
-	warnings, err = overlay(&cfg, environ)
+	warnings, err = fromEnvironment(&cfg, path, environ)
+	return cfg, warnings, err
+}
+
+// fromEnvironment overlays the environment and validates the whole. An error names the
+// variable that a wrong value came from, else the file at path.
+func fromEnvironment(cfg *agent.Config, path string, environ []string) (warnings []string, err error) {
+	given, warnings, err := overlay(cfg, environ)
 	if err != nil {
-		return cfg, warnings, usageError{err}
+		return warnings, usageError{err}
 	}
 	cfg.Normalize()
 	if err := cfg.Validate(); err != nil {
-		where := path
-		if where == "" {
-			where = "configuration"
-		}
-		return cfg, warnings, usageError{fmt.Errorf("%s: %w", where, err)}
+		return warnings, usageError{whereFrom(err, path, given)}
 	}
-	return cfg, warnings, nil
+	return warnings, nil
 }
 
-// tomlError puts file and position before what the decoder found. The decoder's
-// own picture of the lines around is left out: a password may stand there.
-func tomlError(path string, err error) error {
-	if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok {
-		var all []error
-		for i := range strict.Errors {
-			e := &strict.Errors[i]
-			row, _ := e.Position()
-			all = append(all, fmt.Errorf("%s:%d: unknown key %s", path, row, strings.Join(e.Key(), ".")))
-		}
-		return errors.Join(all...)
+// whereFrom puts before each of joined errors where its value was given. An error begins
+// with its key, and may name a second one that the first has to fit.
+func whereFrom(err error, path string, given map[string]string) error {
+	list := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the outermost is the join
+		list = joined.Unwrap()
 	}
-	if bad, ok := errors.AsType[*toml.DecodeError](err); ok {
-		row, column := bad.Position()
-		key := strings.Join(bad.Key(), ".")
-		if key != "" {
-			key = "key " + key + ": "
+	for i, err := range list {
+		var variables []string
+		for _, key := range slices.Sorted(maps.Keys(given)) {
+			if strings.Contains(err.Error(), key) {
+				variables = append(variables, given[key])
+			}
 		}
-		return fmt.Errorf("%s:%d:%d: %s%s", path, row, column, key, strings.TrimPrefix(bad.Error(), "toml: "))
+		switch {
+		case len(variables) > 0:
+			list[i] = fmt.Errorf("environment variable %s: %w", strings.Join(variables, ", "), err)
+		case path != "":
+			list[i] = fmt.Errorf("%s: %w", path, err)
+		}
 	}
-	return fmt.Errorf("%s: %w", path, err)
+	return errors.Join(list...)
 }
 
 // overlay sets keys from PGANALYTICS_SECTION_KEY. Lists and tables have no
-// variables. An unknown PGANALYTICS_ name is a warning, a bad value an error.
-func overlay(cfg *agent.Config, environ []string) (warnings []string, err error) {
-	keys := map[string]reflect.Value{}
+// variables. An unknown PGANALYTICS_ name is a warning, a bad value an error. given holds
+// the variable of each key that was set.
+func overlay(cfg *agent.Config, environ []string) (given map[string]string, warnings []string, err error) {
+	given = map[string]string{}
+	type key struct {
+		name  string
+		field reflect.Value
+	}
+	keys := map[string]key{}
 	sections := reflect.ValueOf(cfg).Elem()
 	for i := range sections.NumField() {
 		section := sections.Field(i)
@@ -88,8 +99,8 @@ func overlay(cfg *agent.Config, environ []string) (warnings []string, err error)
 			continue
 		}
 		for j := range section.NumField() {
-			name := envPrefix + strings.ToUpper(sections.Type().Field(i).Tag.Get("toml")+"_"+section.Type().Field(j).Tag.Get("toml"))
-			keys[name] = section.Field(j)
+			of, name := sections.Type().Field(i).Tag.Get("toml"), section.Type().Field(j).Tag.Get("toml")
+			keys[envPrefix+strings.ToUpper(of+"_"+name)] = key{of + "." + name, section.Field(j)}
 		}
 	}
 	var errs []error
@@ -98,16 +109,17 @@ func overlay(cfg *agent.Config, environ []string) (warnings []string, err error)
 		if !strings.HasPrefix(name, envPrefix) || slices.Contains(otherVariables, name) {
 			continue
 		}
-		field, known := keys[name]
+		k, known := keys[name]
 		if !known {
 			warnings = append(warnings, fmt.Sprintf("environment variable %s is not known", name))
 			continue
 		}
-		if err := set(field, value); err != nil {
+		if err := set(k.field, value); err != nil {
 			errs = append(errs, fmt.Errorf("environment variable %s = %q: %w", name, value, err))
 		}
+		given[k.name] = name
 	}
-	return warnings, errors.Join(errs...)
+	return given, warnings, errors.Join(errs...)
 }
 
 func set(field reflect.Value, value string) error {

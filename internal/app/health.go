@@ -14,6 +14,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -120,12 +121,19 @@ func (c *healthCommand) own(con *console) (string, *http.Client, error) {
 
 // backendAddress is where a backend answers: as told, as the data directory of a
 // running `up` tells, or the default.
-func backendAddress(url, dataDir string) (string, error) {
+func backendAddress(raw, dataDir string) (string, error) {
 	switch {
-	case url != "" && dataDir != "":
+	case raw != "" && dataDir != "":
 		return "", usagef("--url and --data-dir: want one of them")
-	case url != "":
-		return strings.TrimRight(url, "/"), nil
+	case raw != "":
+		u, err := url.Parse(raw)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
+			return "", usagef("--url = %q: want http(s)://HOST[:PORT]", maskedURL(raw))
+		}
+		if u.User != nil {
+			return "", usagef("--url = %q: want no user or password in it", maskedURL(raw))
+		}
+		return strings.TrimRight(raw, "/"), nil
 	case dataDir == "":
 		return "http://127.0.0.1:8080", nil
 	}

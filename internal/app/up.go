@@ -6,12 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/pganalytics/pganalytics/internal/agent"
@@ -23,7 +19,7 @@ type upCommand struct {
 	Demo        bool     `help:"Add a private server with a small shop at work, to have something to look at."`
 	Listen      string   `help:"Address to listen on." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
 	DataDir     string   `help:"Where everything is kept; /var/lib/pganalytics for root, else $XDG_DATA_HOME/pganalytics." placeholder:"DIR"`
-	Interval    string   `help:"Time between two readings, 1s to 24h." default:"10s" placeholder:"TIME"`
+	Interval    string   `help:"Time between two readings, 1s to 24h (10s)." placeholder:"TIME"` // no default: the environment comes between
 	Retention   string   `help:"How long data is kept, at least 1d." default:"14d" placeholder:"TIME"`
 	Store       string   `help:"Keep the data in this database instead of a private PostgreSQL." placeholder:"URL"`
 	PostgresBin string   `help:"Folder of PostgreSQL's programs for the private servers." placeholder:"DIR"`
@@ -31,9 +27,9 @@ type upCommand struct {
 	LogFormat   string   `help:"text or json." default:"text"`
 	Instances   []string `arg:"" optional:"" name:"INSTANCE_URL" help:"Servers to watch: postgres://USER@HOST:PORT/DATABASE. All their databases are watched."`
 
-	interval, retention time.Duration
-	started             *startup
-	log                 *slog.Logger
+	retention time.Duration
+	started   *startup
+	log       *slog.Logger
 }
 
 // Help is shown with --help.
@@ -54,54 +50,6 @@ const (
 	postgresGrace = 3 * time.Second
 )
 
-func (c *upCommand) check(con *console) (agent.Config, error) {
-	var err error
-	if c.interval, err = parseTime("--interval", c.Interval, time.Second, 24*time.Hour); err != nil {
-		return agent.Config{}, err
-	}
-	if c.interval%time.Second != 0 {
-		return agent.Config{}, usagef("--interval = %q: want whole seconds", c.Interval)
-	}
-	if c.retention, err = parseTime("--retention", c.Retention, 24*time.Hour, 3650*24*time.Hour); err != nil {
-		return agent.Config{}, err
-	}
-	if host, port, err := net.SplitHostPort(c.Listen); err != nil || !validPort(port) || host != "" && strings.ContainsAny(host, "/ ") {
-		return agent.Config{}, usagef("--listen = %q: want HOST:PORT, such as 127.0.0.1:8080", c.Listen)
-	}
-	if c.Store != "" {
-		if u, err := url.Parse(c.Store); err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") || u.Host == "" && u.Query().Get("host") == "" {
-			return agent.Config{}, usagef("--store = %q: want postgres://USER@HOST:PORT/DATABASE", maskedURL(c.Store))
-		}
-	}
-	if len(c.Instances) == 0 && !c.Demo {
-		return agent.Config{}, usagef("nothing to watch: give the URL of a server, postgres://USER@HOST:PORT/postgres, or --demo to look around")
-	}
-	cfg, warnings, err := loadCollector("", con.environ)
-	if err != nil {
-		return cfg, err
-	}
-	for _, w := range warnings {
-		fmt.Fprintf(con.stderr, "warning: %s\n", w)
-	}
-	cfg.Collector.Interval = int(c.interval / time.Second)
-	for _, u := range c.Instances {
-		cfg.Instances = append(cfg.Instances, agent.InstanceConfig{URL: u})
-	}
-	cfg.Normalize()
-	if err := cfg.Validate(); err != nil {
-		return cfg, usageError{fmt.Errorf("INSTANCE_URL: %w", err)}
-	}
-	if c.DataDir == "" {
-		if c.DataDir, err = defaultDataDir(con); err != nil {
-			return cfg, err
-		}
-	}
-	if c.DataDir, err = filepath.Abs(c.DataDir); err != nil {
-		return cfg, usagef("--data-dir: %w", err)
-	}
-	return cfg, nil
-}
-
 // Run starts store, backend, demo and collector in this order, and ends them from
 // source to sink: collector, demo, backend, store.
 func (c *upCommand) Run(ctx context.Context, con *console) error {
@@ -109,7 +57,7 @@ func (c *upCommand) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return err
 	}
-	if c.log, err = newLog(con.stdout, c.LogLevel, c.LogFormat); err != nil {
+	if c.log, err = newLog(con.stdout, setting{"--log-level", c.LogLevel}, setting{"--log-format", c.LogFormat}); err != nil {
 		return err
 	}
 	lock, err := openDataDir(c.DataDir)
@@ -117,6 +65,11 @@ func (c *upCommand) Run(ctx context.Context, con *console) error {
 		return err
 	}
 	defer lock.Release()
+	// Only a running one has an address: after kill -9 the file is still there, and who
+	// listens there now may be anybody.
+	forget := func() { _ = os.Remove(filepath.Join(c.DataDir, addressFile)) }
+	forget()
+	defer forget()
 	// The port is claimed first: no server is started for nothing.
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {
@@ -155,11 +108,16 @@ func (c *upCommand) start(stages *stages, con *console, cfg agent.Config, listen
 		return err
 	}
 	base := "http://" + browsable(listener.Addr())
-	if err := back.waitReady(stages.context()); err != nil {
+	ready, err := back.waitReady(stages.context())
+	if err != nil {
 		end("", err)
 		return err
 	}
-	end("listening on "+listener.Addr().String(), nil)
+	detail := "listening on " + listener.Addr().String()
+	if !ready {
+		detail += ", the store is not ready yet; until then the collector keeps what it reads"
+	}
+	end(detail, nil)
 	if err := os.WriteFile(filepath.Join(c.DataDir, addressFile), []byte(base+"\n"), 0o600); err != nil {
 		return fmt.Errorf("write the address file: %w", err)
 	}
@@ -189,7 +147,8 @@ func (c *upCommand) start(stages *stages, con *console, cfg agent.Config, listen
 		return usageError{err}
 	}
 	stages.run("collector", watcher.Run)
-	end(fmt.Sprintf("watching %d %s every %s", len(cfg.Instances), plural(len(cfg.Instances), "server"), c.interval), nil)
+	interval := time.Duration(cfg.Collector.Interval) * time.Second
+	end(fmt.Sprintf("watching %d %s every %s", len(cfg.Instances), plural(len(cfg.Instances), "server"), interval), nil)
 	return nil
 }
 
@@ -197,8 +156,9 @@ func (c *upCommand) start(stages *stages, con *console, cfg agent.Config, listen
 func (c *upCommand) startStore(stages *stages) (string, func() error, error) {
 	end := c.started.begin("Store", "starting")
 	if c.Store != "" {
-		end(maskedURL(c.Store), nil)
-		return c.Store, nil, nil
+		err := prepareStore(stages.context(), c.Store)
+		end(maskedURL(c.Store), err)
+		return c.Store, nil, err
 	}
 	dir := filepath.Join(c.DataDir, storeDir)
 	server, bin, err := c.privateServer(dir, pgserver.Config{Settings: map[string]string{
@@ -270,45 +230,6 @@ func (c *upCommand) explain(err error) error {
 		return usageError{err}
 	}
 	return err
-}
-
-var timeSpan = regexp.MustCompile(`^(\d+)d$`)
-
-// parseTime reads 90s, 5m, 24h or 14d within a range.
-func parseTime(flag, text string, low, high time.Duration) (time.Duration, error) {
-	d, err := time.ParseDuration(text)
-	if m := timeSpan.FindStringSubmatch(text); m != nil {
-		var days int
-		if days, err = strconv.Atoi(m[1]); err == nil && days <= 36500 {
-			d = time.Duration(days) * 24 * time.Hour
-		}
-	}
-	if err != nil || d < low || d > high {
-		return 0, usagef("%s = %q: want a time from %s to %s, such as 90s, 24h or 14d", flag, text, span(low), span(high))
-	}
-	return d, nil
-}
-
-func span(d time.Duration) string {
-	if d >= 24*time.Hour && d%(24*time.Hour) == 0 {
-		return fmt.Sprintf("%dd", d/(24*time.Hour))
-	}
-	return d.String()
-}
-
-func validPort(s string) bool {
-	n, err := strconv.Atoi(s)
-	return err == nil && n >= 0 && n <= 65535
-}
-
-// maskedURL is a URL that may be shown.
-func maskedURL(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return "***"
-	}
-	u.RawQuery = ""
-	return u.Redacted()
 }
 
 // browsable is an address to open in a browser on this machine.
