@@ -51,9 +51,9 @@ test("a phone has cards and range buttons @both", async ({ signedIn: page, api, 
   }
   await checkAxe(page);
   const range = page.getByRole("group", { name: "Time range" });
-  await range.getByRole("button", { name: "Last 6 h" }).click();
+  await range.getByRole("button", { name: "Last 6 h", exact: true }).click();
   await expect(page).toHaveURL(/from=now-6h/);
-  await expect(range.getByRole("button", { name: "Last 6 h" })).toHaveAttribute("aria-pressed", "true");
+  await expect(range.getByRole("button", { name: "Last 6 h", exact: true })).toHaveAttribute("aria-pressed", "true");
   // The card as a whole leads to its instance.
   await cards.filter({ hasText: instance.name }).getByText("Xacts/s").click();
   await expect(page.getByRole("heading", { name: instance.name })).toBeVisible();
