@@ -148,6 +148,8 @@ func (m *masker) within(i, end, limit int) int {
 		switch {
 		case strings.HasPrefix(m.s[i:end], "://"):
 			i = m.authority(i+3, end)
+		case c == '-' && (i == 0 || isSpace(m.s[i-1])):
+			i = m.user(i, end)
 		case isIdent(c):
 			j := i
 			for j < end && (isIdent(m.s[j]) || m.s[j] == '.' || m.s[j] == '-') {
@@ -165,6 +167,34 @@ func (m *masker) within(i, end, limit int) int {
 		}
 	}
 	return i
+}
+
+// user masks the password in -u user:password, as curl has it, if that stands at i.
+func (m *masker) user(i, end int) int {
+	option := ""
+	for _, o := range []string{"-u", "--user", "--proxy-user"} {
+		if strings.HasPrefix(m.s[i:end], o) && i+len(o) < end && (isSpace(m.s[i+len(o)]) || m.s[i+len(o)] == '=') {
+			option = o
+		}
+	}
+	if option == "" {
+		return i + 1
+	}
+	j := m.space(i+len(option)+1, end)
+	stop, colon := j, -1
+	for stop < end && !isSpace(m.s[stop]) {
+		if m.s[stop] == ':' && colon < 0 {
+			colon = stop
+		}
+		stop++
+	}
+	if colon >= 0 {
+		for stop > colon+1 && (m.s[stop-1] == '\'' || m.s[stop-1] == '"') {
+			stop--
+		}
+		m.hide(colon+1, stop)
+	}
+	return stop
 }
 
 // authority masks the password in user:password@host at i.

@@ -118,6 +118,10 @@ func suspicious(s string) bool {
 			case "sec", "tok", "key", "cre", "aut", "bea", "bas":
 				return true
 			}
+		case '-': // -u user:password
+			if b := s[i+1] | 0x20; b == 'u' || s[i+1] == '-' && (s[i+2]|0x20 == 'u' || s[i+2]|0x20 == 'p') {
+				return true
+			}
 		case ':':
 			if s[i:i+3] == "://" {
 				return true
