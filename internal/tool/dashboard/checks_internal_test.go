@@ -267,7 +267,7 @@ func checkDocs(t *testing.T, conn *pgx.Conn) {
 	}
 	statements := 0
 	for _, block := range regexp.MustCompile("(?s)```sql\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
-		for _, sql := range strings.SplitSeq(strings.TrimSpace(block[1]), ";\n") {
+		for sql := range strings.SplitSeq(strings.TrimSpace(block[1]), ";\n") {
 			if a := ask(t, conn, strings.TrimSuffix(sql, ";")); len(a.rows) == 0 {
 				t.Errorf("no rows:\n%s", sql)
 			}
