@@ -39,6 +39,25 @@ type header struct {
 	lead, body       uint32 // lengths
 	lsn, base, floor uint64
 	leadCRC          uint32
+	rest             uint16 // bytes of the group behind the record, see restCode
+}
+
+// restCode rounds a length up to 11 bits and an exponent, so that the next record,
+// which takes at least a header, begins behind it: exact up to 2 KiB, within 52 bytes
+// up to 100 KiB.
+func restCode(n int) uint16 {
+	e := 0
+	for ; n > 2047; e++ {
+		n = (n + 1) / 2
+	}
+	return uint16(e<<11 | n)
+}
+
+// groupEnd is where the record's group, which stands at off, ends at the latest. ok is
+// false when that is not known: the record was written before this was noted.
+func (h *header) groupEnd(off int64) (end int64, ok bool) {
+	rest := int64(h.rest&2047) << (h.rest >> 11)
+	return off + h.size() + rest, rest > 0 || h.index+1 == h.count
 }
 
 func (h *header) size() int64 { return headerSize + int64(h.lead) + int64(h.body) }
@@ -60,7 +79,7 @@ func (h *header) put(b []byte, nonce uint64, off int64) {
 	binary.LittleEndian.PutUint64(b[32:], h.floor)
 	binary.LittleEndian.PutUint32(b[40:], h.leadCRC)
 	binary.LittleEndian.PutUint16(b[44:], h.count)
-	binary.LittleEndian.PutUint16(b[46:], 0)
+	binary.LittleEndian.PutUint16(b[46:], h.rest)
 	binary.LittleEndian.PutUint32(b[48:], headerCRC(b, nonce, off))
 }
 
@@ -86,6 +105,7 @@ func parseHeader(b []byte, nonce uint64, off int64) (h header, ok bool) {
 		base:    binary.LittleEndian.Uint64(b[24:]),
 		floor:   binary.LittleEndian.Uint64(b[32:]),
 		leadCRC: binary.LittleEndian.Uint32(b[40:]),
+		rest:    binary.LittleEndian.Uint16(b[46:]),
 		count:   binary.LittleEndian.Uint16(b[44:]),
 		redo:    b[5]&flagRedo != 0,
 	}

@@ -27,7 +27,10 @@
 //
 // A hole of LSNs above the floor is therefore damage, whatever its cause, a missing
 // file included; a group that is the last one and has a hole was cut by a crash and
-// had not been confirmed to anyone.
+// had not been confirmed to anyone. Unless its file goes on behind it, whatever stands
+// there: a file is written on only when all before is durable. Then the hole is
+// damage, and what was lost may have been delivered. Each header says how far its group
+// goes, so that this is known as long as one record of the group is sound.
 //
 // The last group is the one that nothing proves to be on disk: it may be read from
 // memory after a sync that failed. Open writes it again, in a new segment with the

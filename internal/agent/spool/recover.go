@@ -41,7 +41,8 @@ type recovery struct {
 	regions []region
 	holes   []hole
 	units   map[ID]*unit
-	nothing bool // there are bytes, but no sound record
+	nothing bool     // there are bytes, but no sound record
+	proof   *segment // what stands at its end proves that the group before it was durable
 }
 
 // recover reads the segments and builds the index. Nobody else knows s yet.
@@ -201,6 +202,10 @@ func (r *recovery) settle() (start, floor uint64) {
 	newest := r.list[len(r.list)-1].h
 	start = newest.groupStart()
 	end := start + uint64(newest.count) - 1
+	if r.proven(start) {
+		r.proof = r.list[len(r.list)-1].seg
+		start = end + 1
+	}
 	r.list = slices.DeleteFunc(r.list, func(f *found) bool { return f.h.lsn >= start && (f.bad || f.torn) })
 	for _, f := range r.list {
 		floor = max(floor, f.h.floor)
@@ -224,6 +229,22 @@ func (r *recovery) settle() (start, floor uint64) {
 	}
 	add(end)
 	return start, floor
+}
+
+// proven says that the last group, of which something is missing, was durable: its
+// file is longer, and a file is written on only when all before is. Whatever made the
+// rest unreadable, this group was not cut by a crash: it was damaged, and what it lost
+// may have been delivered.
+func (r *recovery) proven(start uint64) bool {
+	last := r.list[len(r.list)-1]
+	sound := 0
+	for _, f := range r.list {
+		if f.h.lsn >= start && !f.bad && !f.torn {
+			sound++
+		}
+	}
+	end, ok := last.h.groupEnd(last.off)
+	return ok && sound < int(last.h.count) && last.seg.size > end
 }
 
 // dropBelow removes segments below the floor: their removal was under way.
@@ -254,7 +275,7 @@ func (r *recovery) cleanUp() {
 			r.s.quarantine(g)
 			continue
 		}
-		if g.to != g.seg.size {
+		if g.to != g.seg.size || g.seg == r.proof { // a proof is needed until what it proves is written down
 			continue
 		}
 		r.out.TornBytes += g.to - g.from

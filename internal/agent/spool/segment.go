@@ -138,7 +138,12 @@ func (s *Spool) encode(group []*entry, seg *segment, floor uint64) []place {
 			h.body += uint32(len(part))
 		}
 		places[i] = place{seg: seg, off: seg.size + int64(start), h: h}
-		h.put(b[start:], seg.nonce, places[i].off)
+	}
+	end := seg.size + int64(len(b))
+	for i := range places {
+		p := &places[i]
+		p.h.rest = restCode(int(end - p.off - p.h.size()))
+		p.h.put(b[p.off-seg.size:], seg.nonce, p.off)
 	}
 	s.buf = b
 	return places
