@@ -50,6 +50,18 @@ type header struct {
 // err is not nil when nothing was read because there was no connection; every
 // reading then has it as well. Frames are the caller's until Release.
 func (t *Target) Read(ctx context.Context, via string, lane catalog.Lane, plans []Plan, texts []int64) ([]Reading, RoundStats, error) {
+	r := t.newRound(via, lane, plans, texts)
+	if err := t.enter(ctx, lane); err != nil {
+		r.failRest(err)
+		return r.out, r.stats, err
+	}
+	defer t.leave(lane)
+	err := r.run(ctx)
+	r.settle()
+	return r.out, r.stats, err
+}
+
+func (t *Target) newRound(via string, lane catalog.Lane, plans []Plan, texts []int64) *round {
 	r := &round{t: t, via: via, lane: lane, out: make([]Reading, len(plans)), reads: make([]read, len(plans))}
 	r.stats.PoolMax = t.cfg.Pool.Max
 	r.texts, r.keys = [][]byte{int8Array(texts)}, len(texts)
@@ -71,14 +83,21 @@ func (t *Target) Read(ctx context.Context, via string, lane catalog.Lane, plans 
 		}
 	}
 	t.mu.Unlock()
-	if err := t.enter(ctx, lane); err != nil {
-		r.failRest(err)
-		return r.out, r.stats, err
+	return r
+}
+
+// Statements gives the SQL that a Read of these plans sends while nothing is amiss,
+// by Sync group: what the collector's cost is compared with sends the same.
+func (t *Target) Statements(via string, lane catalog.Lane, plans []Plan) (groups [][]string) {
+	r := t.newRound(via, lane, plans, nil)
+	for _, steps := range append(r.groups(), []*step{{stmt: tailStmt}}) {
+		var sql []string
+		for _, s := range steps {
+			sql = append(sql, s.sql)
+		}
+		groups = append(groups, sql)
 	}
-	defer t.leave(lane)
-	err := r.run(ctx)
-	r.settle()
-	return r.out, r.stats, err
+	return groups
 }
 
 // run takes a connection and reads; once more on a fresh one when an idle one

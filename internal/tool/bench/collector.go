@@ -29,7 +29,7 @@ func (b *bench) collector(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// Two connections of the collector and two of the floor for each name.
+	// Two connections of the collector and two of each floor for each name.
 	many, err := b.copies(ctx, template, 1, fmt.Sprint("max_connections=", 30+10*b.names))
 	if err != nil {
 		return err
@@ -84,7 +84,7 @@ func (b *bench) collector(ctx context.Context) error {
 	return work.stop()
 }
 
-// phase is a collector and a floor on the same servers at the same time.
+// phase is a collector and two floors on the same servers at the same time.
 type phase struct {
 	*bench
 	name, slug string
@@ -93,7 +93,7 @@ type phase struct {
 	list       []watched
 	outage     time.Duration
 
-	collector, floor *child
+	collector, floor, bare *child
 }
 
 func (p *phase) run(ctx context.Context) error {
@@ -101,7 +101,7 @@ func (p *phase) run(ctx context.Context) error {
 	if err := p.start(); err != nil {
 		return err
 	}
-	defer func() { p.collector.stop(); p.floor.stop() }()
+	defer func() { p.collector.stop(); p.floor.stop(); p.bare.stop() }()
 	p.log.Info("warming up", "phase", p.name, "instances", len(p.list), "duration", p.warmup)
 	if err := p.watch(ctx, p.warmup); err != nil {
 		return err
@@ -114,14 +114,15 @@ func (p *phase) run(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, c := range []*child{p.collector, p.floor} {
+	for _, c := range []*child{p.collector, p.floor, p.bare} {
 		if err := c.alive(); err != nil {
 			return err
 		}
 	}
 	p.collector.stop()
 	p.floor.stop()
-	p.children = without(p.children, p.collector, p.floor)
+	p.bare.stop()
+	p.children = without(p.children, p.collector, p.floor, p.bare)
 	return nil
 }
 
@@ -175,8 +176,15 @@ func (p *phase) start() (err error) {
 	if err := os.WriteFile(urls, []byte(b.String()), 0o600); err != nil {
 		return err
 	}
-	// Half an interval apart, neither waits for the other's rounds.
-	p.floor, err = p.spawn("floor-"+p.slug, nil, "/bin/sh", "-c", `exec "$@" <"$0"`, urls, self, "floor", "-interval", p.interval.String(), "-phase", (p.interval / 2).String())
+	// Parts of an interval apart, none waits for another's rounds.
+	floor := func(name string, phase time.Duration, more ...string) (*child, error) {
+		args := []string{"-c", `exec "$@" <"$0"`, urls, self, "floor", "-interval", p.interval.String(), "-phase", phase.String()}
+		return p.spawn(name+"-"+p.slug, nil, "/bin/sh", append(args, more...)...)
+	}
+	if p.floor, err = floor("floor", p.interval/2); err != nil {
+		return err
+	}
+	p.bare, err = floor("bare", p.interval*3/4, "-bare")
 	return err
 }
 
@@ -217,7 +225,8 @@ func (p *phase) measure(ctx context.Context) error {
 	each := func(i int) float64 { return (after[i] - before[i]).Seconds() * 1000 / rounds }
 	p.report.judge(row{What: "collector CPU per instance-cycle, " + p.name, Ours: each(0), Reference: each(1), Of: "floor", Unit: "ms",
 		Note: fmt.Sprintf("%d instances, %d cycles", len(p.list), cycles)}, true, 2)
-	p.log.Info("measured", "phase", p.name, "collector_ms", number(each(0)), "floor_ms", number(each(1)), "ratio", number(each(0)/each(1)))
+	p.report.add(row{What: "the same beside the families' SQL alone", Ours: each(0), Reference: each(3), Of: "bare floor", Unit: "ms"})
+	p.log.Info("measured", "phase", p.name, "collector_ms", number(each(0)), "floor_ms", number(each(1)), "ratio", number(each(0)/each(1)), "bare_ms", number(each(3)), "bare_ratio", number(each(0)/each(3)))
 	p.report.add(row{What: "backend CPU per instance-cycle, " + p.name, Ours: each(2), Unit: "ms"})
 	if err := p.ownWords(ctx, from, to); err != nil {
 		return err
@@ -234,9 +243,9 @@ func (p *phase) signal(s syscall.Signal) {
 	}
 }
 
-// usage is the CPU time of collector, floor and backend.
-func (p *phase) usage() (out [3]time.Duration, err error) {
-	for i, c := range []*child{p.collector, p.floor, p.back.process} {
+// usage is the CPU time of collector, floor, backend and bare floor.
+func (p *phase) usage() (out [4]time.Duration, err error) {
+	for i, c := range []*child{p.collector, p.floor, p.back.process, p.bare} {
 		if out[i], err = cpu(c.pid()); err != nil {
 			return out, err
 		}

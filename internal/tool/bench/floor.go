@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"hash/fnv"
+	"log/slog"
 	"os"
 	"os/signal"
 	"sync"
@@ -15,19 +16,25 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/pganalytics/pganalytics/internal/agent/target"
 	"github.com/pganalytics/pganalytics/internal/catalog"
 )
 
 // runFloor is the floor: the least that a collector in Go could do. For each server
 // and lane it keeps a connection, and at each tick sends the prepared SQL of the
-// same families as the product in one pipeline with one Sync, in binary, and reads
-// the answer with NextRow. It keeps no row, sets no limits, checks nothing.
+// product's rounds, all of it, in one pipeline of the same Sync groups, in binary,
+// and reads the answer with NextRow. It keeps no row and checks nothing.
+//
+// With -bare it sends the SQL of the families alone, with one Sync: no limits, no
+// second proof, no watch, no tail.
+//
 // Standard input names the servers, a URL a line.
 func runFloor(args []string) error {
 	f := flag.NewFlagSet("floor", flag.ContinueOnError)
 	interval := f.Duration("interval", 10*time.Second, "time between two readings")
 	workers := f.Int("workers", 4, "pipelines at work at the same time")
 	phase := f.Duration("phase", 0, "ticks are so long after those of the product")
+	bare := f.Bool("bare", false, "the families' SQL alone")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -40,7 +47,7 @@ func runFloor(args []string) error {
 		url := lines.Text()
 		for _, lane := range []catalog.Lane{catalog.Fast, catalog.Slow} {
 			wait.Go(func() {
-				if err := (&reader{url: url, lane: lane, slots: slots}).run(ctx, *interval, *phase); err != nil && ctx.Err() == nil {
+				if err := (&reader{url: url, lane: lane, slots: slots, bare: *bare}).run(ctx, *interval, *phase); err != nil && ctx.Err() == nil {
 					select {
 					case failed <- err:
 						stop()
@@ -61,11 +68,12 @@ func runFloor(args []string) error {
 
 // reader is one server's lane.
 type reader struct {
-	url     string
-	lane    catalog.Lane
-	slots   chan struct{}
-	conn    *pgconn.PgConn
-	queries []*pgconn.StatementDescription
+	url    string
+	lane   catalog.Lane
+	slots  chan struct{}
+	bare   bool
+	conn   *pgconn.PgConn
+	groups [][]*pgconn.StatementDescription // each ended by a Sync
 }
 
 func (r *reader) run(ctx context.Context, interval, phase time.Duration) error {
@@ -97,40 +105,83 @@ func (r *reader) run(ctx context.Context, interval, phase time.Duration) error {
 
 func (r *reader) round() error {
 	p := r.conn.StartPipeline(context.Background())
-	for _, q := range r.queries {
-		p.SendQueryStatement(q, nil, nil, inBinary)
+	for i, g := range r.groups {
+		for _, q := range g {
+			p.SendQueryStatement(q, nil, nil, inBinary)
+		}
+		if i < len(r.groups)-1 { // discard sends the last one
+			p.SendPipelineSync()
+		}
 	}
-	return discard(p)
+	return discard(p, len(r.groups))
 }
 
 var inBinary = []int16{1}
 
-// prepare connects and prepares the families' SQL for the server's version.
+// prepare connects and prepares the SQL for the server's version.
 func (r *reader) prepare(ctx context.Context) error {
 	conn, err := pgx.Connect(ctx, r.url)
 	if err != nil {
 		return err
 	}
+	r.conn = conn.PgConn()
+	groups, err := r.sql(ctx, conn)
+	if err != nil {
+		return fmt.Errorf("look at the server: %w", err)
+	}
+	prepared := map[string]*pgconn.StatementDescription{}
+	for _, g := range groups {
+		var group []*pgconn.StatementDescription
+		for _, sql := range g {
+			d := prepared[sql]
+			if d == nil {
+				if d, err = r.conn.Prepare(ctx, fmt.Sprint("q", len(prepared)), sql, nil); err != nil {
+					return fmt.Errorf("prepare %s: %w", sql, err)
+				}
+				prepared[sql] = d
+			}
+			group = append(group, d)
+		}
+		r.groups = append(r.groups, group)
+	}
+	return nil
+}
+
+// sql is what is sent at each tick, by Sync group.
+func (r *reader) sql(ctx context.Context, conn *pgx.Conn) ([][]string, error) {
+	if !r.bare {
+		t, err := target.New(target.Config{Name: "floor", URL: target.Secret(r.url)}, slog.New(slog.DiscardHandler))
+		if err != nil {
+			return nil, err
+		}
+		defer t.Close()
+		facts, err := t.Contact(ctx)
+		if err != nil {
+			return nil, err
+		}
+		var plans []target.Plan
+		for _, p := range facts.Plans {
+			if p.Reason == "" && p.Via == facts.Database && p.Lane == r.lane && everyTick(p.Family) {
+				plans = append(plans, p)
+			}
+		}
+		return t.Statements(facts.Database, r.lane, plans), nil
+	}
 	var number int
 	var schema, version string
 	if err := conn.QueryRow(ctx, `SELECT current_setting('server_version_num')::int / 10000, n.nspname, e.extversion
 		FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'pg_stat_statements'`).Scan(&number, &schema, &version); err != nil {
-		return fmt.Errorf("look at the server: %w", err)
+		return nil, err
 	}
 	ext, err := catalog.ParseExtVersion(version)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	r.conn = conn.PgConn()
-	for _, sql := range familySQL(r.lane, catalog.Version(number), ext, schema) {
-		d, err := r.conn.Prepare(ctx, fmt.Sprint("q", len(r.queries)), sql, nil)
-		if err != nil {
-			return fmt.Errorf("prepare %s: %w", sql, err)
-		}
-		r.queries = append(r.queries, d)
-	}
-	return nil
+	return [][]string{familySQL(r.lane, catalog.Version(number), ext, schema)}, nil
 }
+
+// everyTick says that a family is read by SQL at every tick of its lane.
+func everyTick(f *catalog.Family) bool { return f.Reader == "" && f.TextsOf == "" && f.Every == 0 }
 
 // familySQL is the SQL of all families that are read at every tick of a lane.
 func familySQL(lane catalog.Lane, server, ext catalog.Version, schema string) (out []string) {
@@ -139,7 +190,7 @@ func familySQL(lane catalog.Lane, server, ext catalog.Version, schema string) (o
 		if f.Of != "" {
 			v, s = ext, schema
 		}
-		if f.Lane != lane || f.Reader != "" || f.TextsOf != "" || f.Every != 0 || !f.Available(v) {
+		if f.Lane != lane || !everyTick(f) || !f.Available(v) {
 			continue
 		}
 		out = append(out, f.Query(v, s).SQL)

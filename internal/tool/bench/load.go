@@ -119,7 +119,7 @@ func drive(ctx context.Context, url string, sql []string, interval time.Duration
 		for i := range sql {
 			p.SendQueryPrepared(fmt.Sprint("q", i), nil, nil, nil)
 		}
-		if err := discard(p); err != nil {
+		if err := discard(p, 1); err != nil {
 			return err
 		}
 		select {
@@ -130,8 +130,9 @@ func drive(ctx context.Context, url string, sql []string, interval time.Duration
 	}
 }
 
-// discard sends what is in a pipeline and reads all answers, keeping nothing.
-func discard(p *pgconn.Pipeline) error {
+// discard sends what is in a pipeline, with a Sync, and reads all answers, up to that
+// to the last of so many Syncs, keeping nothing.
+func discard(p *pgconn.Pipeline, syncs int) error {
 	if err := p.Sync(); err != nil {
 		return err
 	}
@@ -150,7 +151,9 @@ func discard(p *pgconn.Pipeline) error {
 				return err
 			}
 		case *pgconn.PipelineSync:
-			return p.Close()
+			if syncs--; syncs == 0 {
+				return p.Close()
+			}
 		}
 	}
 }
