@@ -136,6 +136,39 @@ func TestUpStoreKilled(t *testing.T) {
 	})
 }
 
+// TestUpFrozenStore: with a store that is stopped in all of its processes, health says so
+// and the end still comes in time, with nothing left running.
+func TestUpFrozenStore(t *testing.T) {
+	t.Parallel()
+	watched := pgtest.Private(t, 15)
+	u := startUp(t, nil, watched.URL("postgres"))
+	u.waitTicks(u.instance(watched.Name()), 3)
+	frozen := pgserver.Below(filepath.Join(u.dir, "store"))
+	if len(frozen) < 3 {
+		t.Fatalf("%d processes of the store: the test looks at the wrong place", len(frozen))
+	}
+	for _, pid := range frozen {
+		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, 20*time.Second, func() string {
+		if code := u.health(t); code != http.StatusServiceUnavailable {
+			return "health: " + strconv.Itoa(code)
+		}
+		return ""
+	})
+	began := time.Now()
+	u.stop()
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it took %s to end", took)
+	}
+	if left := pgserver.Below(filepath.Join(u.dir, "store")); len(left) > 0 {
+		t.Errorf("processes %v of the store are left", left)
+	}
+	u.again(t, nil)
+}
+
 // TestUpSaysWhatIsMissing: no privileges, no pg_stat_statements: everything else
 // works, and each note has the statement that mends it.
 func TestUpSaysWhatIsMissing(t *testing.T) {

@@ -11,7 +11,9 @@ import (
 
 // stages runs the parts of a process in the order in which they were started and
 // ends them in the opposite order, from source to sink: what consumes outlives
-// what produces. The first part that ends by itself ends all.
+// what produces. The first part that ends by itself ends all. A part that ends late may
+// use half of the grace; the other half belongs to those beneath it, above all to
+// PostgreSQL, which would be left running.
 type stages struct {
 	outer context.Context // ends when the user wants to
 	grace time.Duration
@@ -91,19 +93,35 @@ func (s *stages) wait() error {
 		s.stop(s.outer.Err())
 	case <-s.ended:
 	}
-	deadline := time.After(s.grace)
+	began := time.Now()
 	s.mu.Lock()
 	list := slices.Clone(s.list)
 	s.mu.Unlock()
 	for _, st := range slices.Backward(list) {
 		st.cancel()
-		select {
-		case <-st.done:
-		case <-deadline:
+		st.within(time.Until(began.Add(s.grace / 2)))
+	}
+	for _, st := range slices.Backward(list) {
+		if !st.within(time.Until(began.Add(s.grace))) {
 			return errors.Join(s.reason(), fmt.Errorf("%s did not end within %s", st.name, s.grace))
 		}
 	}
 	return s.reason()
+}
+
+// within waits for a part's end for some time.
+func (st *stage) within(limit time.Duration) bool {
+	select {
+	case <-st.done:
+		return true
+	default:
+	}
+	select {
+	case <-st.done:
+		return true
+	case <-time.After(limit):
+		return false
+	}
 }
 
 func (s *stages) reason() error {

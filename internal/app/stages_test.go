@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,6 +77,36 @@ func TestStagesStuck(t *testing.T) {
 		}
 		if took := time.Since(began); took != 10*time.Second {
 			t.Errorf("waited %s, want 10 s", took)
+		}
+		close(free)
+	})
+}
+
+// TestStagesShare: a part that ends late, or not at all, leaves half of the grace to
+// those beneath it.
+func TestStagesShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		s := newStages(ctx, 8*time.Second)
+		var toldAt, endedAt atomic.Int64
+		began := time.Now()
+		s.run("store", func(ctx context.Context) error {
+			<-ctx.Done()
+			toldAt.Store(int64(time.Since(began)))
+			time.Sleep(3 * time.Second)
+			endedAt.Store(int64(time.Since(began)))
+			return nil
+		})
+		free := make(chan struct{})
+		s.run("backend", func(context.Context) error { <-free; return nil })
+		s.run("collector", func(ctx context.Context) error { <-ctx.Done(); time.Sleep(2 * time.Second); return nil })
+		cancel()
+		if err := s.wait(); err == nil || !strings.Contains(err.Error(), "backend did not end within 8s") {
+			t.Errorf("wait: %v", err)
+		}
+		told, ended := time.Duration(toldAt.Load()), time.Duration(endedAt.Load())
+		if took := time.Since(began); told != 4*time.Second || ended != 7*time.Second || took != 8*time.Second {
+			t.Errorf("the store was told after %s, ended after %s, all after %s; want 4s, 7s, 8s", told, ended, took)
 		}
 		close(free)
 	})

@@ -488,7 +488,7 @@ func TestLongPathsGetAShortSocket(t *testing.T) {
 	}
 }
 
-// A session that ignores the fast shutdown (its process is stopped) costs the grace, no more.
+// A session that ignores the fast shutdown (its process is stopped, again and again) costs the grace, no more.
 func TestStopIsBounded(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(pgtest.Dir(t), "data")
@@ -498,14 +498,54 @@ func TestStopIsBounded(t *testing.T) {
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	// Whoever wakes it finds it stopped again.
+	stopped := make(chan struct{})
+	var again sync.WaitGroup
+	again.Go(func() {
+		for {
+			select {
+			case <-stopped:
+				return
+			case <-time.After(100 * time.Microsecond):
+				_ = syscall.Kill(pid, syscall.SIGSTOP)
+			}
+		}
+	})
 	began := time.Now()
-	if err := server.stop(); err != nil {
+	err := server.stop()
+	close(stopped)
+	again.Wait()
+	if err != nil {
 		t.Fatal(err)
 	}
 	if took := time.Since(began); took > 6*time.Second {
 		t.Errorf("stopping took %v", took)
 	}
 	eventually(t, "no process is left", 2*time.Second, func() bool { return len(pgserver.Below(dir)) == 0 })
+}
+
+// A frozen server (every process is stopped) is woken, and ends in order like any other.
+func TestStopWakesAFrozenServer(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(pgtest.Dir(t), "data")
+	server := run(t, pgserver.Config{DataDir: dir, NoSync: true, Grace: 20 * time.Second})
+	pgtest.Connect(t, server.URL("postgres"))
+	for _, pid := range pgserver.Below(dir) {
+		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	began := time.Now()
+	if err := server.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("stopping took %v: the grace was waited for", took)
+	}
+	text, err := os.ReadFile(dir + ".log")
+	if err != nil || !strings.Contains(string(text), "database system is shut down") || strings.Contains(string(text), "immediate shutdown") {
+		t.Errorf("no orderly shutdown in the server's log: %v\n%s", err, text)
+	}
 }
 
 func TestServerLogIsBounded(t *testing.T) {

@@ -25,7 +25,7 @@ func (s *Server) takeOver(ctx context.Context) error {
 	if pid := Postmaster(dir); pid != 0 {
 		s.cfg.Log.Info("stopping the postgres a killed process left", "pid", pid, "dir", dir)
 		gone := func() bool { return !serves(pid, dir) }
-		if err := stop(ctx, pid, takeoverGrace, gone); err != nil {
+		if err := stop(ctx, dir, pid, takeoverGrace, gone); err != nil {
 			return err
 		}
 	}
@@ -35,14 +35,18 @@ func (s *Server) takeOver(ctx context.Context) error {
 	return dropRecycledPID(dir)
 }
 
-// stop asks a postmaster for a fast shutdown, after grace for an immediate one, and then kills
-// it. A context that ends only shortens the grace: a half-stopped server helps nobody.
-func stop(ctx context.Context, pid int, grace time.Duration, gone func() bool) error {
+// stop asks the postmaster of a data directory for a fast shutdown, after grace for an immediate
+// one, and then kills it. A context that ends only shortens the grace: a half-stopped server helps
+// nobody.
+func stop(ctx context.Context, dir string, pid int, grace time.Duration, gone func() bool) error {
 	signal := func(sig syscall.Signal) error {
 		if err := syscall.Kill(pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
 			return err
 		}
-		_ = syscall.Kill(pid, syscall.SIGCONT) // were it stopped, it would never see the signal
+		// Were it stopped, it would never see the signal, nor its children the one that it sends.
+		for _, p := range append(processesOf(dir), pid) {
+			_ = syscall.Kill(p, syscall.SIGCONT)
+		}
 		return nil
 	}
 	for _, step := range []struct {
