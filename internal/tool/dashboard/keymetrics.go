@@ -99,7 +99,8 @@ ORDER BY 2`
 var coverageNow = `SELECT now() AS "time", i.name AS instance,
 	CASE WHEN c.calls > 0 THEN 100 * c.kept / c.calls WHEN f.frames > 0 THEN 100 END::double precision AS value
 FROM ` + watched + `
-CROSS JOIN LATERAL (SELECT reason FROM ledger_schedule WHERE instance_id = i.id AND family = 'statements' AND valid_from <= now() ORDER BY valid_from DESC LIMIT 1) p
+CROSS JOIN LATERAL (SELECT reason FROM ledger_schedule WHERE instance_id = i.id AND family = 'statements' AND valid_from <= now()
+	ORDER BY (valid_to IS NULL OR valid_to >= now()) DESC, valid_from DESC LIMIT 1) p
 CROSS JOIN LATERAL (SELECT count(*) AS frames FROM ledger_frames(i.id, 'statements', now() - interval '` + successNow + `', now()) WHERE at > since) f
 CROSS JOIN LATERAL (
 	SELECT coalesce(sum(calls) FILTER (WHERE kept), 0) AS kept, sum(calls) AS calls FROM (

@@ -180,6 +180,9 @@ func TestQueries(t *testing.T) {
 					checkPanels(t, b, conn, &e)
 				}
 			}
+			early := *base // gauges that have held for more than an hour
+			early.from, early.interval, early.variables = w.start.Add(-(slowN+2)*slowly), slowly, map[string]string{"instance": second}
+			checkPanels(t, b, conn, &early)
 		})
 		t.Run("ledger", func(t *testing.T) { checkLedger(t, b, conn, w) })
 		t.Run("statements", func(t *testing.T) { checkStatements(t, b, conn, base, list) })
@@ -290,7 +293,7 @@ func checkPanels(t *testing.T, b *bed, conn *pgx.Conn, e *expander) {
 				continue
 			}
 			name := fmt.Sprintf("%s, %s, step %s", e.variables["instance"], p.Title, e.interval)
-			step := max(e.interval, interval)
+			step := max(e.interval, interval) // the API takes any, the functions at least the family's
 			if p.Fn == "ratio" {
 				checkRatio(t, b, id, f, p, e, step, a, name)
 				continue

@@ -53,6 +53,7 @@ func fill(t testing.TB, b *bed) *workload {
 	t.Helper()
 	w := &workload{start: time.Now().Add(-ticks * interval).Truncate(time.Second)}
 	alpha := b.agent("alpha", instance, second)
+	w.earlier(alpha)
 	for k := range ticks {
 		w.first(alpha, k)
 		w.second(alpha, k)
@@ -65,6 +66,11 @@ func fill(t testing.TB, b *bed) *workload {
 		since, at := w.span(k)
 		add(round, "collector", "", since, at, process(k))
 		add(round, "wal", "", since, at, row{"wal_bytes": 1})
+		if k == 2 { // its clock goes back: two schedules overlap
+			round.Schedules = append(round.Schedules,
+				frame.Schedule{Family: "wal", Lane: catalog.Slow, From: w.tick(0), Until: w.tick(40), Every: interval.Microseconds(), Reason: frame.Closed},
+				frame.Schedule{Family: "wal", Lane: catalog.Slow, From: w.tick(20) + 1, Every: interval.Microseconds()})
+		}
 		omega.put(round)
 	}
 	omega.push()
@@ -215,4 +221,29 @@ func (w *workload) second(a *agent, k int) {
 	w.plan(sessions, k == 0, "", "activity")
 	add(sessions, "activity", "", since, at)
 	a.put(sessions)
+}
+
+const (
+	slowly = 10 * time.Minute
+	slowN  = 12 // ticks of it, before the others begin
+)
+
+// earlier is a database of the second instance that was read every ten minutes, and
+// whose one table was stored once: its gauges hold for an hour and no longer.
+func (w *workload) earlier(a *agent) {
+	for j := range slowN {
+		tick := w.start.Add(time.Duration(j-slowN-1) * slowly).UnixMicro()
+		round, tables := batch(second, "old", catalog.Slow, tick), batch(second, "old", catalog.Slow, tick)
+		rows := []row{}
+		if j == 0 {
+			until := w.start.Add(-2 * slowly).UnixMicro()
+			round.Schedules = []frame.Schedule{{Family: "database", Lane: catalog.Slow, From: tick, Until: tick, Every: slowly.Microseconds()}}
+			tables.Schedules = []frame.Schedule{{Family: "tables", Database: "old", Lane: catalog.Slow, From: tick, Until: until, Every: slowly.Microseconds()}}
+			add(round, "database", "", tick, tick, row{"datid": 5, "datname": "old", "numbackends": 1})
+			a.put(round)
+			rows = append(rows, row{"datid": 5, "relid": 1, "schemaname": "public", "relname": "still", "n_dead_tup": 5})
+		}
+		add(tables, "tables", "old", tick-slowly.Microseconds(), tick, rows...)
+		a.put(tables)
+	}
 }

@@ -19,6 +19,7 @@ COMMENT ON FUNCTION ledger_frames IS 'When a family of an instance was read at i
 -- planned is arithmetic over the schedules, never a sum of outcomes: what is registered but silent is
 -- missing here. Exceptions are few, so they alone are taken tick by tick. What became of a tick that
 -- nothing is known of depends on its collector; where two shared a bucket, the dead one's are missing.
+-- A schedule without an end of its own ends where the next such one begins; those with one may overlap.
 
 -- +goose StatementBegin
 CREATE FUNCTION ledger_plan(after timestamptz, until timestamptz)
@@ -29,7 +30,9 @@ BEGIN
 RETURN QUERY SELECT s.instance_id, s.database, s.family, (extract(epoch FROM s.valid_from) * 1000000)::bigint,
 	coalesce(least((extract(epoch FROM s.valid_to) * 1000000)::bigint, (extract(epoch FROM s.next) * 1000000)::bigint - 1), 9223372036854775807), s.every_us,
 	coalesce(now() - c.last_push <= greatest(3 * c.interval_us, 60000000) * interval '1 microsecond', false)
-FROM (SELECT p.*, lead(p.valid_from) OVER (PARTITION BY p.instance_id, p.database, p.family ORDER BY p.valid_from) AS next FROM ledger_schedule p) s
+FROM (SELECT p.*, CASE WHEN p.valid_to IS NULL THEN min(p.valid_from) FILTER (WHERE p.valid_to IS NULL) OVER (
+		PARTITION BY p.instance_id, p.database, p.family ORDER BY p.valid_from DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) END AS next
+	FROM ledger_schedule p) s
 LEFT JOIN fleet_collector c ON c.id = s.collector_id
 WHERE s.reason = '' AND s.every_us > 0 AND s.valid_from <= until AND (s.next IS NULL OR s.next > after) AND (s.valid_to IS NULL OR s.valid_to > after);
 END $$;
@@ -146,7 +149,7 @@ RETURN QUERY SELECT i.id, i.name, i.version, c.name, i.labels,
 	greatest(s.time, f.last), CASE WHEN f.last > coalesce(s.time, '-infinity') THEN f.detail ELSE '' END
 FROM fleet_instance i JOIN fleet_collector c ON c.id = i.collector_id
 LEFT JOIN LATERAL (SELECT every_us FROM ledger_schedule WHERE instance_id = i.id AND lane = 'fast' AND reason = '' AND valid_from <= now()
-	ORDER BY valid_from DESC LIMIT 1) e ON true
+	ORDER BY (valid_to IS NULL OR valid_to >= now()) DESC, valid_from DESC LIMIT 1) e ON true
 LEFT JOIN LATERAL (SELECT l.time FROM ledger l WHERE l.instance_id = i.id AND l.time <= now() AND l.lane = 'fast' ORDER BY l.time DESC LIMIT 1) s ON true
 LEFT JOIN LATERAL (SELECT x.last, x.reason, x.detail FROM ledger_exception x WHERE x.instance_id = i.id AND x.last <= now() AND x.lane = 'fast' AND x.outcome = 'failed'
 	ORDER BY x.last DESC LIMIT 1) f ON true;

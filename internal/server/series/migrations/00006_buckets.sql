@@ -42,7 +42,8 @@ BEGIN
 		RETURN;
 	END IF;
 	SELECT s.every_us * interval '1 microsecond', s.absent INTO planned, lacks FROM ledger_schedule s
-	WHERE s.instance_id = id AND s.family = series_buckets.family AND s.reason = '' AND s.valid_from <= until ORDER BY s.valid_from DESC LIMIT 1;
+	WHERE s.instance_id = id AND s.family = series_buckets.family AND s.reason = '' AND s.valid_from <= until
+	ORDER BY (s.valid_to IS NULL OR s.valid_to >= until) DESC, s.valid_from DESC LIMIT 1;
 	planned := coalesce(planned, interval '0');
 	step := greatest(greatest(step_ms, 1) * interval '1 millisecond', planned);
 	-- Frames of which only sums are left count with these.
