@@ -177,7 +177,11 @@ func (c *upCommand) startStore(stages *stages) (string, func() error, error) {
 		end("", c.explain(err))
 		return "", nil, err
 	}
-	end("private PostgreSQL "+bin.Version+" in "+dir, nil)
+	detail := "private PostgreSQL " + bin.Version + " in " + dir
+	if bin.Instead != "" {
+		detail += "; its programs are in " + bin.Dir + ", for --postgres-bin holds none that fits: " + bin.Instead
+	}
+	end(detail, nil)
 	return server.URL("metrics"), func() error {
 		if !server.Healthy() {
 			return errors.New("the private PostgreSQL is down; it is being started again")

@@ -114,7 +114,8 @@ func (s *Server) URL(database string) string {
 		u.Host = net.JoinHostPort(s.cfg.Listen, strconv.Itoa(s.port))
 		u.RawQuery = "sslmode=disable"
 	} else {
-		u.RawQuery = url.Values{"host": {s.socket}, "port": {strconv.Itoa(socketPort)}}.Encode()
+		// A path's space is %20: libpq and pgx take "+" for itself.
+		u.RawQuery = strings.ReplaceAll(url.Values{"host": {s.socket}, "port": {strconv.Itoa(socketPort)}}.Encode(), "+", "%20")
 	}
 	return u.String()
 }

@@ -24,6 +24,8 @@ type Binaries struct {
 	Dir     string // absolute; holds postgres and initdb
 	Major   int
 	Version string // as printed, "15.18"
+	// Instead is what Search.Dir holds when none of it fits and this is another's: "13.22 (/opt/13/bin)".
+	Instead string
 }
 
 func (b Binaries) postgres() string { return filepath.Join(b.Dir, "postgres") }
@@ -33,7 +35,8 @@ func (b Binaries) initdb() string   { return filepath.Join(b.Dir, "initdb") }
 // StoreMinimum in PATH or under /usr/lib/postgresql.
 type Search struct {
 	// Dir is searched first (--postgres-bin): a folder with the programs, one whose bin or
-	// native/bin holds them, or one with such folders per major. No server there is an error.
+	// native/bin holds them, or one with such folders per major. No server there is an error; when
+	// none there fits the others are searched, and Binaries.Instead tells.
 	Dir string
 	// DataDir, when it exists, decides the major.
 	DataDir string
@@ -116,7 +119,9 @@ func Find(s Search) (Binaries, error) {
 	}
 	missing.Looked = append(missing.Looked, "PATH", filepath.Join(debianRoot, "*", "bin"))
 	found := probe(append(filepath.SplitList(os.Getenv("PATH")), candidates(debianRoot)...))
+	instead := strings.Join(missing.Unfit, ", ")
 	if b, ok := choose(found); ok {
+		b.Instead = instead
 		return b, nil
 	}
 	return Binaries{}, missing

@@ -68,6 +68,10 @@ func TestFindChoosesTheNewestOrTheDataDirectorys(t *testing.T) {
 			if got.Major != c.want || !strings.HasPrefix(got.Version, strconv.Itoa(c.want)+".") {
 				t.Errorf("found %d (%s), want %d", got.Major, got.Version, c.want)
 			}
+			named := c.search.Dir == "" || got.Dir == c.search.Dir
+			if named != (got.Instead == "") || !named && !strings.Contains(got.Instead, c.search.Dir) {
+				t.Errorf("found %s, instead of %q", got.Dir, got.Instead)
+			}
 		})
 	}
 }

@@ -213,11 +213,12 @@ func unlessDone(ctx context.Context, err error) error {
 }
 
 // makeSocketDir makes the private folder of the Unix socket: beside the data, or below /tmp when
-// that path is too long for a socket.
+// that path is too long for a socket, or has a character that unix_socket_directories or a list of
+// hosts gives a meaning.
 func (s *Server) makeSocketDir() (release func(), err error) {
 	dir := s.cfg.DataDir + ".socket"
 	release = func() { _ = os.RemoveAll(dir) }
-	if len(dir)+len("/.s.PGSQL.")+len(strconv.Itoa(socketPort)) <= socketLimit {
+	if len(dir)+len("/.s.PGSQL.")+len(strconv.Itoa(socketPort)) <= socketLimit && !strings.ContainsAny(dir, `,"`) {
 		err = os.Mkdir(dir, 0o700)
 		if errors.Is(err, fs.ErrExist) {
 			err = os.Chmod(dir, 0o700)

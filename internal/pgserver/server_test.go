@@ -464,6 +464,24 @@ func TestFirstStartThatCannotWorkFailsAtOnce(t *testing.T) {
 	}
 }
 
+// A folder's name may hold anything that means something in a URL, a list or a shell.
+func TestPathsOfAnyCharacters(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"with space", `a+b %20 é "q" 'q'`, "a,b", "$HOME;x&y?z#=@:"} {
+		dir := filepath.Join(pgtest.Dir(t), name)
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		server := run(t, pgserver.Config{DataDir: filepath.Join(dir, "data"), NoSync: true})
+		if got := query[string](t, server.URL("postgres"), "SELECT current_setting('data_directory')"); got != filepath.Join(dir, "data") {
+			t.Errorf("%s: the server runs in %s", name, got)
+		}
+		if err := server.stop(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestLongPathsGetAShortSocket(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(pgtest.Dir(t), strings.Repeat("long", 20))
