@@ -205,7 +205,7 @@ func checkMetrics(t *testing.T, b *bed, conn *pgx.Conn, base *expander) {
 				gaps++
 			}
 		}
-		if some < 70 || gaps < 70 || gaps == len(series["omega"]) {
+		if some < shown/3 || gaps < shown/3 || gaps == len(series["omega"]) {
 			t.Errorf("%s: %d points of alpha, %d of %d of omega are gaps", title, some, gaps, len(series["omega"]))
 		}
 	}
