@@ -34,9 +34,40 @@ func TestOnceAndCheck(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(p.dir, "collector")); err == nil {
 		t.Error("--once left state behind")
 	}
-	if out, errs, code = run(t, nil, "collector", "--config", p.config, "--check"); code != 0 || !strings.Contains(out, "watched") {
-		t.Errorf("--check: exit code %d\n%s%s", code, out, errs)
+	check := func(what, want string, code int) {
+		t.Helper()
+		if out, errs, got := run(t, nil, "collector", "--config", p.config, "--check"); got != code || !strings.Contains(out, want) || !strings.Contains(out, "ok      watched: PostgreSQL 14") {
+			t.Errorf("--check, %s: exit code %d, want %d and %q\n%s%s", what, got, code, want, out, errs)
+		}
 	}
+	check("no backend", "failed  backend.url: no answer: Post \"http://127.0.0.1:1/", 1)
+	token := filepath.Join(p.dir, "registration-token")
+	if err := os.Remove(token); err != nil {
+		t.Fatal(err)
+	}
+	p.startBackend() // which makes it
+	own := p.secret("registration-token")
+	p.configure(p.base, 10, "", good)
+	check("all there", "ok      backend "+p.base+" answers and takes the token", 0)
+	if n := p.sql("SELECT count(*) FROM fleet_collector"); n != 0 {
+		t.Errorf("--check registered %d collectors", n)
+	}
+	p.configure(p.base+"/elsewhere", 10, "", good)
+	check("another path", "but not as pgAnalytics", 1)
+	p.configure(p.base, 10, "", good)
+	text, err := os.ReadFile(p.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(p.config, []byte(strings.Replace(string(text), "data_dir", "# data_dir", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check("no data_dir", "missing collector.data_dir", 1)
+	p.configure(p.base, 10, "", good)
+	if err := os.WriteFile(token, []byte(strings.ToUpper(own)+"x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check("another's token", "failed  backend.token_file", 1)
 	p.configure("http://127.0.0.1:1", 10, "", good, instance{"hidden", p.watched.URLAs("poor", "postgres")}, instance{"gone", "postgres://poor@127.0.0.1:1/postgres"})
 	out, errs, code = run(t, nil, "collector", "--config", p.config, "--check")
 	if code != 1 || !strings.Contains(out, `GRANT pg_read_all_stats TO "poor"`) && !strings.Contains(out, `GRANT pg_monitor TO "poor"`) || !strings.Contains(out, "gone") {

@@ -42,7 +42,7 @@ func (c *collectorCommand) Run(ctx context.Context, con *console) error {
 			return agent.Once(ctx, cfg, con.stdout)
 		}
 		ok, err := agent.Check(ctx, cfg, con.stdout)
-		if err == nil && !ok {
+		if err == nil && (!checkBackend(ctx, cfg, con.stdout) || !ok) {
 			err = errFailed
 		}
 		return err
