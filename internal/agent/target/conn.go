@@ -53,7 +53,7 @@ const (
 	// shorter than the last one.
 	guard = 20 * time.Millisecond
 	// minPiece and maxPiece bound what is waited for at once.
-	minPiece, maxPiece = 1 << 10, 48 << 10
+	minPiece, maxPiece = 1 << 10, 112 << 10
 	// slack saves setting a deadline for each read: that costs more than a look at
 	// the clock.
 	slack = 500 * time.Millisecond

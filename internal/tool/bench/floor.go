@@ -77,7 +77,10 @@ type reader struct {
 }
 
 func (r *reader) run(ctx context.Context, interval, phase time.Duration) error {
-	if err := r.prepare(ctx); err != nil {
+	r.slots <- struct{}{} // not all servers at once
+	err := r.prepare(ctx)
+	<-r.slots
+	if err != nil {
 		return err
 	}
 	defer r.conn.Close(context.WithoutCancel(ctx))
