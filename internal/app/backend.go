@@ -141,6 +141,9 @@ func startBackend(stages *stages, o backendOptions) (*backend, error) {
 		APITokenFile: o.apiTokenFile, RegistrationTokenFile: o.registrationTokenFile, Demo: o.demo,
 		UI: web.Handler(), StoreHealth: o.storeHealth, Log: o.log,
 	}
+	if !web.Built() {
+		cfg.UIDetail = "this program was built without the page: make ui, then make build"
+	}
 	if o.startup != nil {
 		cfg.Startup = o.startup.report
 	}

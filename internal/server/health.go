@@ -68,7 +68,7 @@ func (b *Backend) Health(ctx context.Context) api.Health {
 	if b.cfg.UI == nil {
 		set("ui", "this program holds no page", true)
 	} else {
-		set("ui", "", true)
+		set("ui", b.cfg.UIDetail, true)
 	}
 	if ctx.Err() == nil { // else the asker left, which says nothing
 		b.health.at, b.health.value = time.Now(), h

@@ -121,9 +121,6 @@ func (b *Backend) runStore(ctx context.Context) error {
 	return nil
 }
 
-//go:fix inline
-func ptr[T any](v T) *T { return new(v) }
-
 // keep keeps house. A failure waits for the next time: partitions are also made on demand.
 func (b *Backend) keep(ctx context.Context, st *state) {
 	for wait := time.Minute; ; wait = keepEvery { // not in the middle of a start

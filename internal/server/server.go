@@ -34,6 +34,7 @@ type Config struct {
 	APITokenFile, RegistrationTokenFile string
 	Demo                                bool
 	UI                                  http.Handler       // nil: no page
+	UIDetail                            string             // what health says of the page, "" nothing
 	Startup                             func() api.Startup // nil: no steps
 	// StoreHealth says what whoever runs the store knows of it; nil: nobody here does.
 	StoreHealth func() error

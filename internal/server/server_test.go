@@ -252,6 +252,22 @@ func TestStoreComesAndGoes(t *testing.T) {
 	r.waitHealth(t, 200)
 }
 
+// Health says of the page what there is to say, and is no worse for it.
+func TestHealthOfThePage(t *testing.T) {
+	url := pgtest.Database(t, pgtest.Server(t, pgtest.StoreMajor(t)))
+	for want, change := range map[string]func(*server.Config){
+		"this program holds no page": func(*server.Config) {},
+		"built without":              func(c *server.Config) { c.UI, c.UIDetail = http.NotFoundHandler(), "built without" },
+		"":                           func(c *server.Config) { c.UI = http.NotFoundHandler() },
+	} {
+		h := start(t, url, "", change).waitHealth(t, 200)
+		ui, _ := h["components"].(map[string]any)["ui"].(map[string]any)
+		if detail, _ := ui["detail"].(string); ui["status"] != "ok" || detail != want {
+			t.Errorf("ui: %v, want ok and %q", ui, want)
+		}
+	}
+}
+
 func TestUnfitStore(t *testing.T) {
 	url := pgtest.Database(t, pgtest.Server(t, pgtest.StoreMajor(t)))
 	r := start(t, url, "", func(c *server.Config) { c.AllowFsyncOff = false })

@@ -156,9 +156,6 @@ func known(v float64, ok bool) *float64 {
 	return &v
 }
 
-//go:fix inline
-func ptr[T any](v T) *T { return new(v) }
-
 // optional gives a text, nil when it is empty.
 func optional(s string) *string {
 	if s == "" {

@@ -82,7 +82,16 @@ func (p *params) names() []string {
 
 func (p *params) has(name string) bool { return len(p.values[name]) > 0 }
 
-// text gives a parameter; an empty one is like none.
+// filter gives a parameter that narrows an answer; to leave it out is to ask for all, and
+// an empty one asks for nothing that there is.
+func (p *params) filter(name string) (string, error) {
+	if p.has(name) && p.values.Get(name) == "" {
+		return "", badParameter(name, "", "is empty; leave it out to get all")
+	}
+	return p.text(name)
+}
+
+// text gives a parameter of bounded length; a label may be empty.
 func (p *params) text(name string) (string, error) {
 	v := p.values.Get(name)
 	if len(v) > maxText {

@@ -38,9 +38,9 @@ func TestBadParameters(t *testing.T) {
 	each([]string{"/api/v1/ledger/grid"}, "step", "step=0", "step=-5", "step=x", "step=1.5", "step=", "step=1&from=1&to=100000000", "step=1")
 	each([]string{at + "/statements"}, "sort", "sort=nothing", "sort=", "sort=queryid", "sort=stats_since", "sort=calls%3Bdrop", "sort=Calls", "sort=mean_exec_time")
 	each([]string{at + "/statements"}, "trend", "trend=-1", "trend=121", "trend=x", "trend=")
-	each([]string{at + "/statements"}, "text", "text="+strings.Repeat("x", 1001))
-	each([]string{at + "/statements"}, "database", "database=a&database=b", "database=%00")
-	each([]string{at + "/statements"}, "user", "user="+strings.Repeat("x", 1001))
+	each([]string{at + "/statements"}, "text", "text="+strings.Repeat("x", 1001), "text=")
+	each([]string{at + "/statements"}, "database", "database=a&database=b", "database=%00", "database=")
+	each([]string{at + "/statements"}, "user", "user="+strings.Repeat("x", 1001), "user=")
 	series := []string{at + "/series"}
 	each(series, "family", "", "family=", "family=nothing&column=x", "family=settings&column=setting", "family=statement_texts&column=query", "family=roles&column=rolname")
 	each(series, "column", "family=wal", "family=wal&column=", "family=wal&column=nothing", "family=wal&column=stats_reset", "family=tables&column=last_vacuum", "family=database&column=datname", "family=database&column=datid")

@@ -42,6 +42,13 @@ func badParameter(name, value, want string) *problemError {
 	return p
 }
 
+// unsupported is a 415 that names the header.
+func unsupported(header, value, want string) *problemError {
+	p := badParameter(header, value, want)
+	p.Status, p.Title = http.StatusUnsupportedMediaType, http.StatusText(http.StatusUnsupportedMediaType)
+	return p
+}
+
 func notFound(what, id string) *problemError {
 	return newProblem(http.StatusNotFound, "no %s %q", what, id)
 }

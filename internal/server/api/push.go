@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/pganalytics/pganalytics/internal/frame"
@@ -39,6 +40,9 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request, _ auth.Caller)
 			return badParameter("interval", fmt.Sprint(*in.Interval), "want 0 to 86400 seconds")
 		}
 		reg.Interval = time.Duration(*in.Interval * float64(time.Second))
+	}
+	if in.Instances == nil {
+		return badParameter("instances", "null", "want a list, which may be empty")
 	}
 	for _, i := range in.Instances {
 		n := fleet.Named{Name: i.Name}
@@ -120,8 +124,10 @@ func hex16(epoch uint64) string { return fmt.Sprintf("%016x", epoch) }
 
 func (s *Server) push(w http.ResponseWriter, r *http.Request, c auth.Caller) error {
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != ingest.ContentType {
-		p := badParameter("Content-Type", r.Header.Get("Content-Type"), "want "+ingest.ContentType)
-		return p
+		return unsupported("Content-Type", r.Header.Get("Content-Type"), "want "+ingest.ContentType)
+	}
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return unsupported("Content-Encoding", coding, "want none: envelopes hold what is already compressed")
 	}
 	st, err := s.ready()
 	if err != nil {

@@ -11,19 +11,31 @@ import (
 type route struct {
 	method, path string
 	class        auth.Class
-	handle       func(s *Server, w http.ResponseWriter, r *http.Request, c auth.Caller) error
+	handle       handle
 	bucket       bucket // what bounds how often; "" for nothing
+}
+
+type handle func(s *Server, w http.ResponseWriter, r *http.Request, c auth.Caller) error
+
+// bare is for routes that take no parameters.
+func bare(f handle) handle {
+	return func(s *Server, w http.ResponseWriter, r *http.Request, c auth.Caller) error {
+		if _, err := s.params(r); err != nil {
+			return err
+		}
+		return f(s, w, r, c)
+	}
 }
 
 // routes are all routes of the specification. What is not here is refused, except the
 // page, which holds nothing but itself.
 var routes = []route{
-	{"GET", "/api/v1/health", auth.Open, (*Server).health, ""},
-	{"GET", "/api/v1/openapi.json", auth.Open, (*Server).openapi, ""},
-	{"POST", "/api/v1/session", auth.Open, (*Server).signIn, bySignIn},
-	{"GET", "/api/v1/session", auth.Reader, (*Server).session, ""},
-	{"DELETE", "/api/v1/session", auth.Reader, (*Server).signOut, ""},
-	{"GET", "/api/v1/startup", auth.Reader, (*Server).startup, ""},
+	{"GET", "/api/v1/health", auth.Open, bare((*Server).health), ""},
+	{"GET", "/api/v1/openapi.json", auth.Open, bare((*Server).openapi), ""},
+	{"POST", "/api/v1/session", auth.Open, bare((*Server).signIn), bySignIn},
+	{"GET", "/api/v1/session", auth.Reader, bare((*Server).session), ""},
+	{"DELETE", "/api/v1/session", auth.Reader, bare((*Server).signOut), ""},
+	{"GET", "/api/v1/startup", auth.Reader, bare((*Server).startup), ""},
 	{"GET", "/api/v1/instances", auth.Reader, (*Server).instances, ""},
 	{"GET", "/api/v1/instances/{id}", auth.Reader, (*Server).instance, ""},
 	{"GET", "/api/v1/instances/{id}/statements", auth.Reader, (*Server).statements, ""},
@@ -33,9 +45,9 @@ var routes = []route{
 	{"GET", "/api/v1/ledger", auth.Reader, (*Server).ledger, ""},
 	{"GET", "/api/v1/ledger/grid", auth.Reader, (*Server).ledgerGrid, ""},
 	{"GET", "/api/v1/collectors", auth.Reader, (*Server).collectors, ""},
-	{"POST", "/api/v1/collectors/register", auth.Registration, (*Server).register, byRegister},
-	{"GET", "/api/v1/collectors/self/newest", auth.Collector, (*Server).newest, ""},
-	{"POST", "/api/v1/metrics/push", auth.Collector, (*Server).push, byPush},
+	{"POST", "/api/v1/collectors/register", auth.Registration, bare((*Server).register), byRegister},
+	{"GET", "/api/v1/collectors/self/newest", auth.Collector, bare((*Server).newest), ""},
+	{"POST", "/api/v1/metrics/push", auth.Collector, bare((*Server).push), byPush},
 	{"GET", "/metrics", auth.Reader, (*Server).metrics, ""},
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"reflect"
+	"strings"
 
 	"github.com/pganalytics/pganalytics/internal/server/auth"
 )
@@ -47,7 +49,12 @@ func bodyFault(err error) string {
 	var syntax *json.SyntaxError
 	switch {
 	case errors.As(err, &typ):
-		return "field " + typ.Field + ": want " + typ.Type.String() + ", not " + typ.Value
+		field := ""
+		if typ.Field != "" {
+			field = "field " + typ.Field + ": "
+		}
+		got, _, _ := strings.Cut(typ.Value, " ") // "number 1e99" repeats the value
+		return field + "want " + wanted(typ.Type) + ", not " + got
 	case errors.As(err, &syntax):
 		return syntax.Error()
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
@@ -56,6 +63,23 @@ func bodyFault(err error) string {
 		return err.Error()
 	}
 	return err.Error() // json: unknown field "x"
+}
+
+// wanted says in JSON's words what a Go type takes.
+func wanted(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Struct, reflect.Map:
+		return "an object"
+	case reflect.Slice, reflect.Array:
+		return "an array"
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Pointer:
+		return wanted(t.Elem())
+	}
+	return "a number"
 }
 
 func (s *Server) signIn(w http.ResponseWriter, r *http.Request, _ auth.Caller) error {

@@ -74,13 +74,13 @@ func (s *Server) statements(w http.ResponseWriter, r *http.Request, _ auth.Calle
 		return err
 	}
 	var f series.Filter
-	if f.Database, err = p.text("database"); err != nil {
+	if f.Database, err = p.filter("database"); err != nil {
 		return err
 	}
-	if f.User, err = p.text("user"); err != nil {
+	if f.User, err = p.filter("user"); err != nil {
 		return err
 	}
-	text, err := p.text("text")
+	text, err := p.filter("text")
 	if err != nil {
 		return err
 	}

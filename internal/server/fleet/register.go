@@ -87,16 +87,23 @@ func (r *Registration) Validate() error {
 	switch {
 	case r.ID == frame.CollectorID{}:
 		return &FieldError{"id", r.ID.String(), "want 32 hexadecimal digits, not all 0"}
+	case r.Name == "":
+		return &FieldError{"name", "", "want a name"}
 	case r.Interval < 0 || r.Interval > 24*time.Hour:
 		return &FieldError{"interval", r.Interval.String(), "want 0 to 86400 seconds"}
 	case len(r.Instances) > 10_000:
 		return &FieldError{"instances", fmt.Sprint(len(r.Instances)), "want at most 10,000"}
 	}
 	texts := [][2]string{{"name", r.Name}, {"version", r.Version}, {"hostname", r.Hostname}}
+	seen := make(map[string]bool, len(r.Instances))
 	for _, i := range r.Instances {
-		if i.Name == "" {
+		switch {
+		case i.Name == "":
 			return &FieldError{"instances.name", "", "want a name"}
+		case seen[i.Name]:
+			return &FieldError{"instances.name", i.Name[:min(len(i.Name), 50)], "is given twice"}
 		}
+		seen[i.Name] = true
 		texts = append(texts, [2]string{"instances.name", i.Name})
 		if len(i.Labels) > 100 {
 			return &FieldError{"instances.labels", fmt.Sprint(len(i.Labels)), "want at most 100"}
@@ -140,7 +147,6 @@ func (f *Fleet) Register(ctx context.Context, r Registration) (*Registered, erro
 		}
 		// In the order of names, so that two registrations don't wait for each other in a ring.
 		list := slices.SortedFunc(slices.Values(r.Instances), func(a, b Named) int { return strings.Compare(a.Name, b.Name) })
-		list = slices.CompactFunc(list, func(a, b Named) bool { return a.Name == b.Name })
 		for _, n := range list {
 			id, conflict, err := f.claim(ctx, tx, r.ID, n, r.Interval)
 			switch {

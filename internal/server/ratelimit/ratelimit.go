@@ -72,7 +72,9 @@ func New(l Limit, keys int) *Limiter {
 	return r
 }
 
-func (l *Limiter) bucket() *rate.Limiter { return rate.NewLimiter(rate.Limit(l.limit.PerSecond), l.limit.Burst) }
+func (l *Limiter) bucket() *rate.Limiter {
+	return rate.NewLimiter(rate.Limit(l.limit.PerSecond), l.limit.Burst)
+}
 
 // Allow takes a token of the key's bucket. When there is none, it says how long it
 // takes until there is one.
