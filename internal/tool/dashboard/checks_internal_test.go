@@ -224,25 +224,27 @@ func overviewChartsOnly() *dashboard {
 	return d
 }
 
+// fires tells for each row of a rule whether it alerts.
+func fires(t *testing.T, conn *pgx.Conn, m *keyMetric) map[string]bool {
+	t.Helper()
+	out := map[string]bool{}
+	for _, r := range ask(t, conn, m.now).rows {
+		v := number(r[len(r)-1])
+		if v == nil {
+			v = &m.silent
+		}
+		name := fmt.Sprint(r[1])
+		if _, twice := out[name]; twice {
+			t.Errorf("%s: two rows of %s", m.uid, name)
+		}
+		out[name] = *v > m.limit && !m.under || *v < m.limit && m.under
+	}
+	return out
+}
+
 // checkAlerts evaluates the five rules as Grafana does: the value, or what stands
 // for silence, against the limit.
 func checkAlerts(t *testing.T, conn *pgx.Conn) {
-	fires := func(m *keyMetric) map[string]bool {
-		out := map[string]bool{}
-		a := ask(t, conn, m.now)
-		for _, r := range a.rows {
-			v := number(r[len(r)-1])
-			if v == nil {
-				v = &m.silent
-			}
-			name := fmt.Sprint(r[1])
-			if _, twice := out[name]; twice {
-				t.Errorf("%s: two rows of %s", m.uid, name)
-			}
-			out[name] = *v > m.limit && !m.under || *v < m.limit && m.under
-		}
-		return out
-	}
 	for uid, want := range map[string]map[string]bool{
 		"cpu": {"alpha": false, "omega": true}, "cycle": {"alpha": false, "omega": true}, "memory": {"alpha": false, "omega": true},
 		"errors":   {instance: true, second: false, silent: true}, // db-1: failed and skipped ticks; db-3: missing ones
@@ -252,7 +254,7 @@ func checkAlerts(t *testing.T, conn *pgx.Conn) {
 			if m.uid != uid {
 				continue
 			}
-			if got := fires(m); fmt.Sprint(got) != fmt.Sprint(want) {
+			if got := fires(t, conn, m); fmt.Sprint(got) != fmt.Sprint(want) {
 				t.Errorf("alert %s: %v, want %v", uid, got, want)
 			}
 		}

@@ -43,7 +43,7 @@ var collectorsSQL = `SELECT c.name AS collector, CASE WHEN coalesce(c.last_push,
 	n.instances, p.value AS cpu_percent, r.memory, r.memory_peak, r.cycle_time / 1000000.0 AS cycle, r.spool_bytes AS spool, 100 * a.stored / nullif(a.due, 0) AS success, c.version, c.hostname
 FROM fleet_collector c
 CROSS JOIN LATERAL (SELECT count(*) AS instances FROM fleet_instance i WHERE i.collector_id = c.id) n
-LEFT JOIN (` + keyMetrics[0].now + `) p ON p.collector = c.name AND p.id = left(c.id::text, 8)
+LEFT JOIN (` + keyMetrics[0].read("NULL::numeric") + `) p ON p.collector = c.name AND p.id = left(c.id::text, 8)
 LEFT JOIN LATERAL (SELECT r.* FROM fleet_instance i CROSS JOIN LATERAL (
 		SELECT x.* FROM collector_raw x WHERE x.instance_id = i.id AND x.time > now() - interval '1 hour' AND x.time <= now() ORDER BY x.time DESC LIMIT 1) r
 	WHERE i.collector_id = c.id ORDER BY r.time DESC LIMIT 1) r ON true

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	stdcmp "cmp"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -199,7 +200,7 @@ func TestProvisioning(t *testing.T) {
 				t.Errorf("%s: its runbook does not say %q", m.uid, part)
 			}
 		}
-		if want := map[string]string{"cpu": "5m"}[m.uid]; want != "" && r.For != want {
+		if want := stdcmp.Or(map[string]string{"cpu": "5m"}[m.uid], "1m"); r.For != want {
 			t.Errorf("%s: for %s, want %s", m.uid, r.For, want)
 		}
 		if r.Condition != "C" || len(r.Data) != 3 {

@@ -9,8 +9,10 @@ type keyMetric struct {
 	limit                 float64
 	under                 bool    // critical below the limit, not above it
 	silent                float64 // stands for who reports nothing: critical by any limit
-	now                   string  // a row for each that should report: "time", labels, value; NULL when silent
-	worst                 string  // one number of now's rows
+	fresh                 string  // stands for who was registered so lately that nothing is due yet: well
+	read                  func(fresh string) string
+	now                   string // a row for each that should report: "time", labels, value; NULL when silent
+	worst                 string // one number of these rows, of who has reported
 	chart                 string
 	hold                  string // for how long before it alerts
 	labels                string // that tell the rows apart, for messages
@@ -27,25 +29,27 @@ func (m *keyMetric) thresholds() *thresholds {
 
 const mebibyte = 1 << 20
 
-// What should report: collectors that hold an instance, and instances; each from
-// its first minute on, so that one that has just been registered is not silent yet.
+// What should report: collectors that hold an instance, and instances. Who is new
+// has three intervals, at least a minute, for the first report.
 const (
 	recent     = "greatest(3 * interval_us, 60000000) * interval '1 microsecond'"
-	reporters  = "(SELECT id, name, " + recent + " AS recent FROM fleet_collector\n\tWHERE registered < now() - " + recent + " AND EXISTS (SELECT FROM fleet_instance i WHERE i.collector_id = fleet_collector.id)) c"
-	watched    = "(SELECT id, name FROM fleet_instance WHERE registered < now() - " + recent + ") i"
+	reporters  = "(SELECT id, name, registered, " + recent + " AS recent FROM fleet_collector\n\tWHERE EXISTS (SELECT FROM fleet_instance i WHERE i.collector_id = fleet_collector.id)) c"
+	watched    = "(SELECT id, name, registered, " + recent + " AS recent FROM fleet_instance) i"
 	successNow = "15 minutes"
 )
 
-// ofProcess gives a query over the newest rows of the family collector: what the
+// ofProcess gives queries over the newest rows of the family collector: what the
 // whole process says through any of its instances.
-func ofProcess(value string) string {
-	return fmt.Sprintf(`SELECT now() AS "time", c.name AS collector, left(c.id::text, 8) AS id, (
-	%s)::double precision AS value
-FROM %s ORDER BY 2, 3`, value, reporters)
+func ofProcess(value string) func(string) string {
+	return func(fresh string) string {
+		return fmt.Sprintf(`SELECT now() AS "time", c.name AS collector, left(c.id::text, 8) AS id, coalesce((
+	%s), CASE WHEN c.registered > now() - c.recent THEN %s END)::double precision AS value
+FROM %s ORDER BY 2, 3`, value, fresh, reporters)
+	}
 }
 
 // gauge of a process: the greatest that any of its instances' rows holds.
-func gaugeNow(column string, divide string) string {
+func gaugeNow(column string, divide string) func(string) string {
 	return ofProcess(fmt.Sprintf(`SELECT max(r.%s)%s FROM fleet_instance i CROSS JOIN LATERAL (
 		SELECT r.* FROM collector_raw r WHERE r.instance_id = i.id AND r.time > now() - c.recent AND r.time <= now() ORDER BY r.time DESC LIMIT 1) r
 	WHERE i.collector_id = c.id`, ident(column), divide))
@@ -90,14 +94,17 @@ SELECT g.time, (100 * coalesce(v.kept, 0) / nullif(v.calls, 0))::double precisio
 )
 
 // errorsNow: an instance without a plan has no success to speak of, so it is silent.
-var errorsNow = `SELECT now() AS "time", i.name AS instance, (100 - 100 * a.stored / nullif(a.due, 0))::double precision AS value
+func errorsNow(fresh string) string {
+	return `SELECT now() AS "time", i.name AS instance, coalesce(100 - 100 * a.stored / nullif(a.due, 0), CASE WHEN i.registered > now() - i.recent THEN ` + fresh + ` END)::double precision AS value
 FROM ` + watched + `
 LEFT JOIN (SELECT instance_id, sum(stored) AS stored, sum(planned - pending) AS due FROM ledger_account(now() - interval '` + successNow + `', now()) GROUP BY 1) a ON a.instance_id = i.id
 ORDER BY 2`
+}
 
 // coverageNow: of instances whose statements are planned. Frames without a call leave nothing out.
-var coverageNow = `SELECT now() AS "time", i.name AS instance,
-	CASE WHEN c.calls > 0 THEN 100 * c.kept / c.calls WHEN f.frames > 0 THEN 100 END::double precision AS value
+func coverageNow(fresh string) string {
+	return `SELECT now() AS "time", i.name AS instance,
+	CASE WHEN c.calls > 0 THEN 100 * c.kept / c.calls WHEN f.frames > 0 THEN 100 WHEN i.registered > now() - i.recent THEN ` + fresh + ` END::double precision AS value
 FROM ` + watched + `
 CROSS JOIN LATERAL (SELECT reason FROM ledger_schedule WHERE instance_id = i.id AND family = 'statements' AND valid_from <= now()
 	ORDER BY (valid_to IS NULL OR valid_to >= now()) DESC, valid_from DESC LIMIT 1) p
@@ -107,12 +114,13 @@ CROSS JOIN LATERAL (
 		SELECT true AS kept, calls FROM statements_total WHERE instance_id = i.id AND time > now() - interval '` + successNow + `' AND time <= now()
 		UNION ALL SELECT false, calls FROM statements_sum WHERE instance_id = i.id AND time > now() - interval '` + successNow + `' AND time <= now()) r) c
 WHERE p.reason = '' ORDER BY 2`
+}
 
 var keyMetrics = []*keyMetric{
 	{
-		uid: "cpu", title: "Collector CPU", unit: "percent", limit: 30, silent: 1e6, hold: "5m", labels: "collector {{ .Labels.collector }}",
+		uid: "cpu", title: "Collector CPU", unit: "percent", limit: 30, silent: 1e6, hold: "5m", fresh: "0", labels: "collector {{ .Labels.collector }}",
 		doc: "CPU time of a collector's process, in percent of one core, over its last three intervals (at least a minute).",
-		now: ofProcess(`SELECT 100 * sum(r.cpu) / nullif(sum(f.seconds), 0) FROM fleet_instance i
+		read: ofProcess(`SELECT 100 * sum(r.cpu) / nullif(sum(f.seconds), 0) FROM fleet_instance i
 	CROSS JOIN LATERAL (SELECT sum(extract(epoch FROM at - since)) AS seconds FROM ledger_frames(i.id, 'collector', now() - c.recent, now()) WHERE at > since) f
 	CROSS JOIN LATERAL (SELECT coalesce(sum(cpu_time), 0) / 1000000 AS cpu FROM collector_raw WHERE instance_id = i.id AND time > now() - c.recent AND time <= now()) r
 	WHERE i.collector_id = c.id AND f.seconds > 0`),
@@ -124,9 +132,9 @@ var keyMetrics = []*keyMetric{
 			"Mend: lengthen interval, lower query_stats_limit, or give some instances to a second collector.",
 	},
 	{
-		uid: "cycle", title: "Cycle time", unit: "s", limit: 15, silent: 1e6, hold: "0s", labels: "collector {{ .Labels.collector }}",
+		uid: "cycle", title: "Cycle time", unit: "s", limit: 15, silent: 1e6, hold: "1m", fresh: "0", labels: "collector {{ .Labels.collector }}",
 		doc:     "Longest time from a planned read to its last frame in the spool, among the instances that answered; the last complete cycle.",
-		now:     gaugeNow("cycle_time", " / 1000000.0"),
+		read:    gaugeNow("cycle_time", " / 1000000.0"),
 		chart:   fmt.Sprintf(gaugeSeries, steps, "cycle_time", " / 1000000.0", holders, ""),
 		summary: "needs more than 15 s for a cycle",
 		runbook: "What it means: reading all instances once took longer than 15 s; near the interval, ticks are skipped.\n" +
@@ -135,9 +143,9 @@ var keyMetrics = []*keyMetric{
 			"Mend: raise thread_pool_size when all are slow, look at the server (locks, load) when one is.",
 	},
 	{
-		uid: "memory", title: "Collector memory", unit: "bytes", limit: 200 * mebibyte, silent: 1e15, hold: "0s", labels: "collector {{ .Labels.collector }}",
+		uid: "memory", title: "Collector memory", unit: "bytes", limit: 200 * mebibyte, silent: 1e15, hold: "1m", fresh: "0", labels: "collector {{ .Labels.collector }}",
 		doc:     "Resident memory of a collector's process (VmRSS).",
-		now:     gaugeNow("memory", ""),
+		read:    gaugeNow("memory", ""),
 		chart:   fmt.Sprintf(gaugeSeries, steps, "memory", "", holders, ""),
 		summary: "holds more than 200 MB of memory",
 		runbook: "What it means: the collector's process is resident with more than 200 MB; the container ends at its limit (150 MB in the compose stack), and what is in the spool survives that.\n" +
@@ -146,9 +154,9 @@ var keyMetrics = []*keyMetric{
 			"Mend: restart it (no tick is lost that is in the spool), lower query_stats_limit, split the instances; report a slope.",
 	},
 	{
-		uid: "errors", title: "Collection errors", unit: "percent", limit: 1, silent: 100, hold: "0s", labels: "instance {{ .Labels.instance }}",
+		uid: "errors", title: "Collection errors", unit: "percent", limit: 1, silent: 100, hold: "1m", fresh: "0", labels: "instance {{ .Labels.instance }}",
 		doc:     "Planned reads of an instance in the last 15 minutes that were not stored: 100 - 100 x stored / (planned - pending). Missing ones count.",
-		now:     errorsNow,
+		read:    errorsNow,
 		chart:   fmt.Sprintf(fleetSuccess, steps),
 		summary: "has more than 1 % of its planned reads not stored",
 		runbook: "What it means: of the reads that were planned in the last 15 minutes more than 1 % failed, were skipped or dropped, or nothing was heard of them (missing: the collector is silent). 100 also stands for an instance of which nothing was ever planned.\n" +
@@ -157,9 +165,9 @@ var keyMetrics = []*keyMetric{
 			"Mend: by reason: connect (server or network), privilege (the GRANT is on the instance's page), spool_full (the backend was away too long), collector_down (it was restarted).",
 	},
 	{
-		uid: "coverage", title: "Query coverage", unit: "percent", limit: 5, under: true, silent: -1, hold: "0s", labels: "instance {{ .Labels.instance }}",
+		uid: "coverage", title: "Query coverage", unit: "percent", limit: 5, under: true, silent: -1, hold: "1m", fresh: "100", labels: "instance {{ .Labels.instance }}",
 		doc:     "Calls of statements that are stored one by one, of all calls in the last 15 minutes; the others are stored as sums.",
-		now:     coverageNow,
+		read:    coverageNow,
 		chart:   fmt.Sprintf(fleetCoverage, steps, inRange),
 		summary: "has less than 5 % of its calls stored statement by statement",
 		runbook: "What it means: most calls were of statements beyond query_stats_limit, so that only their sums are known (totals stay exact). -1 stands for an instance whose statements are planned but not stored.\n" +
@@ -175,6 +183,7 @@ func init() {
 		if m.under {
 			pick = "min"
 		}
-		m.worst = fmt.Sprintf("SELECT %s(value) AS value FROM (\n%s) x", pick, m.now)
+		m.now = m.read(m.fresh)
+		m.worst = fmt.Sprintf("SELECT %s(value) AS value FROM (\n%s) x", pick, m.read("NULL::numeric"))
 	}
 }

@@ -177,12 +177,12 @@ func TestQueries(t *testing.T) {
 				for _, step := range []time.Duration{time.Second, 10 * time.Second, 15 * time.Second, 70 * time.Second} {
 					e := *base
 					e.interval, e.variables = step, map[string]string{"instance": name}
-					checkPanels(t, b, conn, &e)
+					checkPanels(t, b, conn, &e, interval)
 				}
 			}
 			early := *base // gauges that have held for more than an hour
 			early.from, early.interval, early.variables = w.start.Add(-(slowN+2)*slowly), slowly, map[string]string{"instance": second}
-			checkPanels(t, b, conn, &early)
+			checkPanels(t, b, conn, &early, interval)
 		})
 		t.Run("ledger", func(t *testing.T) { checkLedger(t, b, conn, w) })
 		t.Run("statements", func(t *testing.T) { checkStatements(t, b, conn, base, list) })
@@ -264,8 +264,9 @@ func checkRole(t *testing.T, owner string, conn *pgx.Conn) {
 	}
 }
 
-// checkPanels holds each line of each panel of the catalog against the API.
-func checkPanels(t *testing.T, b *bed, conn *pgx.Conn, e *expander) {
+// checkPanels holds each line of each panel of the catalog against the API; every is
+// what the collector reads at.
+func checkPanels(t *testing.T, b *bed, conn *pgx.Conn, e *expander, every time.Duration) {
 	id := ""
 	var items struct{ Items []struct{ ID, Name string } }
 	b.get("/api/v1/instances", &items)
@@ -293,7 +294,7 @@ func checkPanels(t *testing.T, b *bed, conn *pgx.Conn, e *expander) {
 				continue
 			}
 			name := fmt.Sprintf("%s, %s, step %s", e.variables["instance"], p.Title, e.interval)
-			step := max(e.interval, interval) // the API takes any, the functions at least the family's
+			step := max(e.interval, every) // the API takes any, the functions at least the family's
 			if p.Fn == "ratio" {
 				checkRatio(t, b, id, f, p, e, step, a, name)
 				continue
