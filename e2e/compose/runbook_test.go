@@ -2,7 +2,6 @@ package compose
 
 import (
 	"encoding/json"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -91,8 +90,8 @@ func TestRunbook(t *testing.T) {
 		}
 	}
 	for _, secret := range []string{"api-token", "grafana-admin-password"} {
-		if out, err := exec.CommandContext(t.Context(), "bash", "-c", "cd "+c.dir+" && docker-compose run --rm -T secrets show "+secret+" 2>/dev/null").Output(); err != nil || len(strings.TrimSpace(string(out))) < 32 {
-			t.Errorf("secret %s: %q %v", secret, out, err)
+		if out := c.must(t, "bash", "-c", "docker-compose run --rm -T secrets show "+secret+" 2>/dev/null"); len(out) < 32 {
+			t.Errorf("secret %s: %q", secret, out)
 		}
 	}
 }
