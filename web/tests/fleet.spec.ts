@@ -55,7 +55,7 @@ test("a phone has cards and range buttons @both", async ({ signedIn: page, api, 
   await expect(page).toHaveURL(/from=now-6h/);
   await expect(range.getByRole("button", { name: "Last 6 h", exact: true })).toHaveAttribute("aria-pressed", "true");
   // The card as a whole leads to its instance.
-  await cards.filter({ hasText: instance.name }).getByText("Xacts/s").click();
+  await cards.filter({ has: page.getByRole("link", { name: instance.name, exact: true }) }).click({ position: { x: 30, y: 100 } });
   await expect(page.getByRole("heading", { name: instance.name })).toBeVisible();
   await expect(page).toHaveURL(/from=now-6h/);
 });

@@ -53,7 +53,7 @@ export function Shell({ children }: { children: ReactNode }) {
         <header className={styles["top"]}>
           <Crumbs />
           <span className={styles["fill"]} />
-          <button type="button" className={styles["search"]} aria-label="Search instances, SQL" onClick={() => setDialog("search")}>
+          <button type="button" className={styles["search"]} onClick={() => setDialog("search")}>
             <IconSearch /> <span>Search instances, SQL</span> <kbd>Ctrl K</kbd>
           </button>
           <TimePicker />
