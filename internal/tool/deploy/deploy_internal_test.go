@@ -236,6 +236,16 @@ func TestPublishedPorts(t *testing.T) {
 	}
 }
 
+func TestEnabledServices(t *testing.T) {
+	config := "services:\n  backend: {image: a}\n  grafana:\n    profiles: [grafana]\n  secrets: {image: b}\n"
+	if got, err := enabledServices(config, nil); err != nil || !slices.Equal(got, []string{"backend"}) {
+		t.Errorf("%v %v", got, err)
+	}
+	if got, err := enabledServices(config, []string{"grafana"}); err != nil || !slices.Equal(got, []string{"backend", "grafana"}) {
+		t.Errorf("%v %v", got, err)
+	}
+}
+
 func TestGap(t *testing.T) {
 	at := time.Unix(1000, 0)
 	g := &gap{ok: at}

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // Services of docker-compose.yml that we build.
@@ -50,15 +53,31 @@ func (s *stack) compose(tag string, args ...string) command {
 	return c
 }
 
-// services are those that are not behind a profile.
+// services are those that are not behind a profile which is off.
 func (s *stack) services(ctx context.Context) ([]string, error) {
-	out, err := s.ask(ctx, append(slices.Clone(s.tool), "config", "--services")...)
+	// config --services of docker-compose 1.29 names those too.
+	out, err := s.ask(ctx, append(slices.Clone(s.tool), "config")...)
 	if err != nil {
 		return nil, err
 	}
-	list := strings.Fields(out)
+	return enabledServices(out, strings.Split(os.Getenv("COMPOSE_PROFILES"), ","))
+}
+
+func enabledServices(config string, profiles []string) (list []string, err error) {
+	var c struct {
+		Services map[string]struct{ Profiles []string }
+	}
+	if err := yaml.Unmarshal([]byte(config), &c); err != nil {
+		return nil, fmt.Errorf("read the compose file: %w", err)
+	}
+	for name, s := range c.Services {
+		on := len(s.Profiles) == 0 || slices.ContainsFunc(s.Profiles, func(p string) bool { return slices.Contains(profiles, p) })
+		if on && containers[name] != "" {
+			list = append(list, name)
+		}
+	}
 	slices.Sort(list)
-	return slices.DeleteFunc(list, func(name string) bool { return containers[name] == "" }), nil
+	return list, nil
 }
 
 // health is what Docker says of a container: healthy, starting, unhealthy, or its
