@@ -1,12 +1,14 @@
 package e2e
 
 import (
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -167,6 +169,71 @@ func TestUpFrozenStore(t *testing.T) {
 		t.Errorf("processes %v of the store are left", left)
 	}
 	u.again(t, nil)
+}
+
+// TestUpLeavesNoOrphans: neither a reader of the log that goes away nor a second Ctrl-C
+// leaves a server of ours behind.
+func TestUpLeavesNoOrphans(t *testing.T) {
+	t.Parallel()
+	watched := pgtest.Private(t, 15)
+	u := &up{dir: filepath.Join(pgtest.Dir(t), "data"), address: freeAddress(t), args: []string{watched.URL("postgres")}}
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{t: t, done: make(chan struct{}), cmd: exec.Command(binary, "up", "--data-dir", u.dir, "--listen", u.address, "--interval", "1s", "--log-level", "info",
+		"--postgres-bin", pgtest.Binaries(t, pgtest.StoreMajor(t)).Dir, watched.URL("postgres"))}
+	p.cmd.Stdout, p.cmd.Stderr = writer, writer
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = p.cmd.Wait(); close(p.done) }()
+	t.Cleanup(p.stop)
+	_ = writer.Close()
+	line := make([]byte, 10)
+	if _, err := io.ReadFull(reader, line); err != nil {
+		t.Fatal(err)
+	}
+	_ = reader.Close() // as head does
+	(&client{t: t, base: "http://" + u.address}).waitHealthy(p, time.Minute)
+	p.stop()
+	if left := pgserver.Below(u.dir); len(left) > 0 {
+		t.Errorf("without a reader: processes %v are left", left)
+	}
+	u.again(t, nil)
+	u.waitTicks(u.instance(watched.Name()), 2)
+	// A store that is stopped as often as it is woken makes the end take a while.
+	servers, asked := pgserver.Below(u.dir), make(chan struct{})
+	var freezing sync.WaitGroup
+	freezing.Go(func() {
+		for {
+			for _, pid := range servers {
+				_ = syscall.Kill(pid, syscall.SIGSTOP) // fails when it is gone
+			}
+			select {
+			case <-asked:
+				return
+			case <-time.After(100 * time.Microsecond):
+			}
+		}
+	})
+	time.Sleep(100 * time.Millisecond)
+	began := time.Now()
+	for _, s := range []os.Signal{syscall.SIGTERM, os.Interrupt, syscall.SIGTERM} {
+		if err := u.cmd.Process.Signal(s); err != nil {
+			t.Errorf("it had ended before it was asked again: %v", err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	close(asked)
+	freezing.Wait()
+	u.stop()
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it took %s to end", took)
+	}
+	if left := pgserver.Below(u.dir); len(left) > 0 {
+		t.Errorf("asked twice: processes %v are left", left)
+	}
 }
 
 // TestUpSaysWhatIsMissing: no privileges, no pg_stat_statements: everything else

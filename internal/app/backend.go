@@ -80,6 +80,7 @@ func (c *backendCommand) Run(ctx context.Context, con *console) error {
 		return fmt.Errorf("LISTEN, PORT: %w", err)
 	}
 	defer o.listener.Close()
+	defer outliveReader()()
 	stages := newStages(ctx, grace)
 	if _, err := startBackend(stages, o); err != nil {
 		stages.stop(err)

@@ -59,6 +59,7 @@ func (c *collectorCommand) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return usageError{fmt.Errorf("%s: %w", c.Config, err)}
 	}
+	defer outliveReader()()
 	stages := newStages(ctx, grace)
 	interval := time.Duration(cfg.Collector.Interval) * time.Second
 	stages.run("health", func(ctx context.Context) error {

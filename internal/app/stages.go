@@ -17,6 +17,7 @@ import (
 type stages struct {
 	outer context.Context // ends when the user wants to
 	grace time.Duration
+	hurry <-chan struct{} // closed when nothing is to be waited for that is not needed; nil: never
 
 	mu    sync.Mutex
 	list  []*stage
@@ -99,18 +100,18 @@ func (s *stages) wait() error {
 	s.mu.Unlock()
 	for _, st := range slices.Backward(list) {
 		st.cancel()
-		st.within(time.Until(began.Add(s.grace / 2)))
+		st.within(time.Until(began.Add(s.grace/2)), s.hurry)
 	}
 	for _, st := range slices.Backward(list) {
-		if !st.within(time.Until(began.Add(s.grace))) {
+		if !st.within(time.Until(began.Add(s.grace)), nil) {
 			return errors.Join(s.reason(), fmt.Errorf("%s did not end within %s", st.name, s.grace))
 		}
 	}
 	return s.reason()
 }
 
-// within waits for a part's end for some time.
-func (st *stage) within(limit time.Duration) bool {
+// within waits for a part's end for some time, or until enough is closed.
+func (st *stage) within(limit time.Duration, enough <-chan struct{}) bool {
 	select {
 	case <-st.done:
 		return true
@@ -120,6 +121,8 @@ func (st *stage) within(limit time.Duration) bool {
 	case <-st.done:
 		return true
 	case <-time.After(limit):
+		return false
+	case <-enough:
 		return false
 	}
 }

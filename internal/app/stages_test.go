@@ -112,6 +112,28 @@ func TestStagesShare(t *testing.T) {
 	})
 }
 
+// TestStagesHurry: asked twice, all are told at once; the end is still waited for.
+func TestStagesHurry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		s := newStages(ctx, 8*time.Second)
+		hurry := make(chan struct{})
+		s.hurry = hurry
+		for _, name := range []string{"store", "backend", "collector"} {
+			s.run(name, func(ctx context.Context) error { <-ctx.Done(); time.Sleep(2 * time.Second); return nil })
+		}
+		cancel()
+		time.AfterFunc(time.Second, func() { close(hurry) })
+		began := time.Now()
+		if err := s.wait(); !errors.Is(err, context.Canceled) {
+			t.Errorf("wait: %v", err)
+		}
+		if took := time.Since(began); took != 3*time.Second {
+			t.Errorf("it took %s, want 1 s until the hurry and 2 s of all at once", took)
+		}
+	})
+}
+
 // TestInProcess: requests reach the handler as from a network.
 func TestInProcess(t *testing.T) {
 	mux := http.NewServeMux()

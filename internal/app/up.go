@@ -30,6 +30,7 @@ type upCommand struct {
 	retention time.Duration
 	started   *startup
 	log       *slog.Logger
+	hurry     <-chan struct{} // closed when the user has asked twice for the end
 }
 
 // Help is shown with --help.
@@ -61,6 +62,10 @@ func (c *upCommand) Run(ctx context.Context, con *console) error {
 	if c.log, err = newLog(con.stdout, setting{"--log-level", c.LogLevel}, setting{"--log-format", c.LogFormat}); err != nil {
 		return err
 	}
+	defer outliveReader()()
+	hurry, release := secondSignal()
+	defer release()
+	c.hurry = hurry
 	lock, err := openDataDir(c.DataDir)
 	if err != nil {
 		return err
@@ -81,6 +86,7 @@ func (c *upCommand) Run(ctx context.Context, con *console) error {
 	c.started = newStartup(con.stdout)
 	fmt.Fprintf(con.stdout, "pgAnalytics %s, data in %s\n", Version, c.DataDir)
 	stages := newStages(ctx, grace)
+	stages.hurry = c.hurry
 	err = c.start(stages, con, cfg, listener)
 	if err != nil {
 		stages.stop(err)
@@ -222,7 +228,7 @@ func (c *upCommand) privateServer(dir string, cfg pgserver.Config) (*pgserver.Se
 	if err != nil {
 		return nil, bin, err
 	}
-	cfg.Binaries, cfg.DataDir, cfg.Grace, cfg.Log = bin, dir, postgresGrace, c.log
+	cfg.Binaries, cfg.DataDir, cfg.Grace, cfg.Hurry, cfg.Log = bin, dir, postgresGrace, c.hurry, c.log
 	server, err := pgserver.New(cfg)
 	return server, bin, err
 }

@@ -41,6 +41,8 @@ type Config struct {
 	// Grace is how long a shutdown waits for sessions to end before it becomes an immediate
 	// one (SIGQUIT); 2 s later the server is killed. 0 means 10 s.
 	Grace time.Duration
+	// Hurry, when it is closed, ends the Grace. nil: nothing does.
+	Hurry <-chan struct{}
 	// Log gets starts, ends and restarts; nil discards. The server's own log goes to DataDir.log.
 	Log *slog.Logger
 }

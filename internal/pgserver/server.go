@@ -135,7 +135,7 @@ func (s *Server) runOnce(ctx context.Context) error {
 			return fmt.Errorf("PostgreSQL ended (%s)", reason(err))
 		case <-ctx.Done():
 			s.healthy.Store(false)
-			err := stop(context.WithoutCancel(ctx), s.cfg.DataDir, pid, s.cfg.Grace, func() bool {
+			err := stop(s.cfg.Hurry, s.cfg.DataDir, pid, s.cfg.Grace, func() bool {
 				select {
 				case err := <-ended:
 					ended <- err

@@ -506,17 +506,9 @@ func TestLongPathsGetAShortSocket(t *testing.T) {
 	}
 }
 
-// A session that ignores the fast shutdown (its process is stopped, again and again) costs the grace, no more.
-func TestStopIsBounded(t *testing.T) {
-	t.Parallel()
-	dir := filepath.Join(pgtest.Dir(t), "data")
-	server := run(t, pgserver.Config{DataDir: dir, NoSync: true, Grace: 500 * time.Millisecond})
-	conn := pgtest.Connect(t, server.URL("postgres"))
-	pid := int(conn.PgConn().PID())
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	// Whoever wakes it finds it stopped again.
+// freeze stops a process; whoever wakes it finds it stopped again.
+func freeze(pid int) (release func()) {
+	_ = syscall.Kill(pid, syscall.SIGSTOP)
 	stopped := make(chan struct{})
 	var again sync.WaitGroup
 	again.Go(func() {
@@ -525,18 +517,49 @@ func TestStopIsBounded(t *testing.T) {
 			case <-stopped:
 				return
 			case <-time.After(100 * time.Microsecond):
-				_ = syscall.Kill(pid, syscall.SIGSTOP)
+				_ = syscall.Kill(pid, syscall.SIGSTOP) // fails when it is gone
 			}
 		}
 	})
+	return func() { close(stopped); again.Wait() }
+}
+
+// A session that ignores the fast shutdown (its process is stopped, again and again) costs the grace, no more.
+func TestStopIsBounded(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(pgtest.Dir(t), "data")
+	server := run(t, pgserver.Config{DataDir: dir, NoSync: true, Grace: 500 * time.Millisecond})
+	conn := pgtest.Connect(t, server.URL("postgres"))
+	pid := int(conn.PgConn().PID())
+	release := freeze(pid)
 	began := time.Now()
 	err := server.stop()
-	close(stopped)
-	again.Wait()
+	release()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if took := time.Since(began); took > 6*time.Second {
+		t.Errorf("stopping took %v", took)
+	}
+	eventually(t, "no process is left", 2*time.Second, func() bool { return len(pgserver.Below(dir)) == 0 })
+}
+
+// Who is in a hurry does not get the grace, but an end all the same.
+func TestStopInAHurry(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(pgtest.Dir(t), "data")
+	hurry := make(chan struct{})
+	server := run(t, pgserver.Config{DataDir: dir, NoSync: true, Grace: time.Hour, Hurry: hurry})
+	pid := int(pgtest.Connect(t, server.URL("postgres")).PgConn().PID())
+	release := freeze(pid)
+	time.AfterFunc(300*time.Millisecond, func() { close(hurry) })
+	began := time.Now()
+	err := server.stop()
+	release()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("stopping took %v", took)
 	}
 	eventually(t, "no process is left", 2*time.Second, func() bool { return len(pgserver.Below(dir)) == 0 })

@@ -25,7 +25,7 @@ func (s *Server) takeOver(ctx context.Context) error {
 	if pid := Postmaster(dir); pid != 0 {
 		s.cfg.Log.Info("stopping the postgres a killed process left", "pid", pid, "dir", dir)
 		gone := func() bool { return !serves(pid, dir) }
-		if err := stop(ctx, dir, pid, takeoverGrace, gone); err != nil {
+		if err := stop(ctx.Done(), dir, pid, takeoverGrace, gone); err != nil {
 			return err
 		}
 	}
@@ -36,9 +36,8 @@ func (s *Server) takeOver(ctx context.Context) error {
 }
 
 // stop asks the postmaster of a data directory for a fast shutdown, after grace for an immediate
-// one, and then kills it. A context that ends only shortens the grace: a half-stopped server helps
-// nobody.
-func stop(ctx context.Context, dir string, pid int, grace time.Duration, gone func() bool) error {
+// one, and then kills it. hurry only ends the grace: a half-stopped server helps nobody.
+func stop(hurry <-chan struct{}, dir string, pid int, grace time.Duration, gone func() bool) error {
 	signal := func(sig syscall.Signal) error {
 		if err := syscall.Kill(pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
 			return err
@@ -60,12 +59,9 @@ func stop(ctx context.Context, dir string, pid int, grace time.Duration, gone fu
 		if err := signal(step.sig); err != nil {
 			return err
 		}
-		for deadline := time.Now().Add(step.limit); time.Now().Before(deadline); time.Sleep(poll) {
+		for deadline := time.Now().Add(step.limit); time.Now().Before(deadline) && (!step.soon || !closed(hurry)); time.Sleep(poll) {
 			if gone() {
 				return nil
-			}
-			if step.soon && ctx.Err() != nil {
-				break
 			}
 		}
 	}
@@ -73,6 +69,15 @@ func stop(ctx context.Context, dir string, pid int, grace time.Duration, gone fu
 		return nil
 	}
 	return errors.New("process " + strconv.Itoa(pid) + " survives SIGKILL") // stuck in the kernel
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // endOrphans ends server processes whose postmaster was killed. Most notice by themselves; one
