@@ -34,6 +34,10 @@ bench: ## measure against references in the same run; figures in docs/benchmarks
 	@scripts/setup.sh bench
 	@scripts/bench.sh $(ARGS)
 
+loadtest: ## measure the success criteria at 10, 50 and 100 collectors (ARGS=--quick: a look)
+	@scripts/setup.sh bench
+	@scripts/loadtest.sh $(ARGS)
+
 e2e-compose: ## run docs/deployment.md on a real compose stack (root; ARGS="-run Name")
 	@scripts/e2e-compose.sh $(ARGS)
 
@@ -46,4 +50,4 @@ lint: ## golangci-lint, gofmt, oxlint and the type check
 clean: ## remove what was built and fetched
 	rm -rf bin .cache web/dist/app web/node_modules
 
-.PHONY: help demo test build ui gen bench lint clean e2e-compose deploy-preflight deploy-up deploy-validate deploy-rollback
+.PHONY: help demo test build ui gen bench loadtest lint clean e2e-compose deploy-preflight deploy-up deploy-validate deploy-rollback

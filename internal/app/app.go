@@ -63,6 +63,7 @@ type commands struct {
 	Ledger    ledgerCommand    `cmd:"" help:"Print what became of every planned tick."`
 	Deploy    deployCommand    `cmd:"" help:"Update the compose stack, judge the update, take it back."`
 	Check     checkCommand     `cmd:"" help:"Measure the success criteria on a running deployment."`
+	Loadtest  loadtestCommand  `cmd:"" help:"Measure the success criteria under load, beside the naive design."`
 	Catalog   catalogCommand   `cmd:"" help:"Print what is measured: families, their SQL, their documentation."`
 	Migrate   migrateCommand   `cmd:"" help:"Bring the databases to this version and end."`
 	Version   versionCommand   `cmd:"" help:"Print the version."`
