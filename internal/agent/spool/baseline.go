@@ -161,6 +161,11 @@ func (s *Spool) readChain(key string) ([][]byte, error) {
 	s.mu.Unlock()
 	r := &reader{s: s}
 	defer r.close()
+	return r.links(links)
+}
+
+// links reads the blobs of a chain.
+func (r *reader) links(links []link) ([][]byte, error) {
 	blobs := make([][]byte, len(links))
 	for i, k := range links {
 		f, err := r.open(k.seg)

@@ -48,6 +48,8 @@
 //   - Nothing is unlinked before what made it needless is durable.
 //   - The files together exceed Options.MaxSize by at most one segment, plus one
 //     batch where batches are larger than segments.
+//   - What was lost with its record is named: a gap has its ids, and holds what the
+//     owner makes of the baselines before and the batches behind (Options.Lost).
 //   - A segment is unlinked only when it is the oldest one. So a batch goes before
 //     its acknowledgement, a baseline before what replaced it.
 package spool

@@ -10,7 +10,7 @@ func (r *recovery) voidBaselines() {
 	for key, c := range s.chains {
 		for _, h := range r.holes {
 			if h.reason == ReasonCorrupt && c.broken == "" && c.asOf < h.last {
-				c.broken = "a record was lost"
+				c.broken = lostRecord
 			}
 		}
 		if c.broken == "" {
@@ -18,6 +18,7 @@ func (r *recovery) voidBaselines() {
 			continue
 		}
 		r.out.Void = append(r.out.Void, Void{key, c.broken})
+		r.voided(key)
 		s.stats.BaselinesLost++
 		s.setChain(key, nil)
 		s.control = append(s.control, s.carryEntry(&carryLead{key: key}, nil))
@@ -78,55 +79,142 @@ func (f *found) chainEnd(before bool) (ID, bool) {
 	return f.unit.last, true
 }
 
-// fillGap queues gaps for the lost ids of the last epoch of a hole; those that are
-// pending or were acknowledged are not lost.
+// fillGap queues gaps for the lost ids of a hole; those that are pending or were
+// acknowledged are not lost.
 func (r *recovery) fillGap(h hole, lost Lost) {
-	epoch, from := lost.Last.Epoch, uint64(1)
-	prev := lost.After
-	if lost.After.Epoch == epoch {
-		from = lost.After.Seq + 1
+	if lost.Last.IsZero() {
+		return
 	}
-	if lost.Last.IsZero() || from > lost.Last.Seq || lost.Last.Seq-from >= lost.Records {
-		return // a hole has no more batches than records: these ids are not its
+	from := ID{lost.Last.Epoch, 1}
+	if lost.After.Epoch == lost.Last.Epoch {
+		from.Seq = lost.After.Seq + 1
 	}
-	missing := make([]bool, lost.Last.Seq-from+1)
-	for i := range missing {
-		missing[i] = true
-	}
-	have := func(first, last uint64) {
-		for seq := max(first, from); seq <= min(last, lost.Last.Seq); seq++ {
-			missing[seq-from] = false
-		}
-	}
-	for _, f := range r.list {
-		if f.unit != nil && f.unit.last.Epoch == epoch {
-			have(f.unit.first, f.unit.last.Seq)
-		}
-		for _, id := range f.ids {
-			if id.Epoch == epoch && f.h.typ == typeAck {
-				have(id.Seq, id.Seq)
+	runs := r.lostRuns(from, lost.Last, lost)
+	if !lost.After.IsZero() && lost.After.Epoch != lost.Last.Epoch { // the end of one epoch and the beginning of another
+		for _, e := range r.s.epochs {
+			if e.Epoch == lost.After.Epoch {
+				runs = append(r.lostRuns(ID{e.Epoch, lost.After.Seq + 1}, e, lost), runs...)
 			}
 		}
 	}
-	for i := 0; i < len(missing); i++ {
-		if !missing[i] {
-			continue
+	if len(runs) == 0 {
+		return
+	}
+	gap := r.gapOf(h.first, h.last)
+	tick := r.tickAt(h)
+	for _, run := range tellOnce(runs) {
+		l := &unitLead{
+			kind: Gap, sent: true, last: run.last, first: run.first, prev: lost.After, order: h.first, reason: h.reason, tick: tick,
 		}
-		first := from + uint64(i)
-		for i+1 < len(missing) && missing[i+1] {
-			i++
+		if run.first > 1 {
+			l.prev = ID{run.last.Epoch, run.first - 1}
 		}
-		l := &unitLead{kind: Gap, sent: true, last: ID{epoch, from + uint64(i)}, first: first, prev: prev, order: h.first, reason: h.reason}
-		if first > 1 {
-			l.prev = ID{epoch, first - 1}
+		if run.told {
+			l.gap = gap
 		}
 		s := r.s
-		s.control = append(s.control, &entry{typ: typeUnit, size: headerSize + 100, lead: l.append, apply: func(p place) {
+		s.control = append(s.control, &entry{typ: typeUnit, size: headerSize + 100 + int64(len(l.gap)), lead: l.append, apply: func(p place) {
 			s.applyUnit(p, l)
 			s.stats.DroppedCorrupt += l.last.Seq - l.first + 1
 			s.signal()
 		}})
 	}
+}
+
+// lostRuns are the lost ones among the ids of an epoch from first to last, which may
+// have been in a hole.
+func (r *recovery) lostRuns(first, last ID, lost Lost) (runs []lostRun) {
+	epoch, from := last.Epoch, first.Seq
+	if from > last.Seq || last.Seq-from >= lost.Records {
+		return nil // a hole has no more batches than records: these ids are not its
+	}
+	missing := make([]bool, last.Seq-from+1)
+	for i := range missing {
+		missing[i] = true
+	}
+	have := func(first, end uint64) {
+		for seq := max(first, from); seq <= min(end, last.Seq); seq++ {
+			missing[seq-from] = false
+		}
+	}
+	sent := map[uint64]bool{} // may have reached the backend
+	for _, f := range r.list {
+		if f.unit != nil && f.unit.last.Epoch == epoch {
+			have(f.unit.first, f.unit.last.Seq)
+		}
+		for _, id := range f.ids {
+			switch {
+			case id.Epoch != epoch:
+			case f.h.typ == typeAck:
+				have(id.Seq, id.Seq)
+			case f.h.typ == typeSent:
+				sent[id.Seq] = true
+			}
+		}
+	}
+	others := lost.Records
+	for _, m := range missing {
+		if m {
+			others--
+		}
+	}
+	unsure := others > 0 // other records were lost too, and may have been notes of what was sent
+	for i := 0; i < len(missing); i++ {
+		if !missing[i] {
+			continue
+		}
+		run := lostRun{first: from + uint64(i), sent: unsure || sent[from+uint64(i)]}
+		alone := sent[run.first] || unsure && len(runs) < maxAlone
+		for !alone && i+1 < len(missing) && missing[i+1] && !sent[from+uint64(i)+1] {
+			i++
+		}
+		run.last = ID{epoch, from + uint64(i)}
+		runs = append(runs, run)
+	}
+	return runs
+}
+
+// lostRun are ids that one gap stands for. Those that may have reached the backend are
+// alone: it takes all ids of a gap, or none.
+type lostRun struct {
+	first      uint64
+	last       ID
+	sent, told bool
+}
+
+const maxAlone = 64 // lost ids of a hole that get gaps of their own
+
+// tellOnce decides which gaps tell what is known of all that was lost. That is one whose
+// ids the backend cannot have, or else each: whichever it does not have counts, and
+// saying the same twice does no harm.
+func tellOnce(runs []lostRun) []lostRun {
+	for i := range runs {
+		if !runs[i].sent {
+			runs[i].told = true
+			return runs
+		}
+	}
+	for i := range runs[:min(maxAlone+1, len(runs))] {
+		runs[i].told = true
+	}
+	return runs
+}
+
+// tickAt is about when lost batches were due: at the tick of a batch beside them.
+func (r *recovery) tickAt(h hole) (tick int64) {
+	for _, f := range r.list {
+		if f.unit == nil || f.unit.order != 0 {
+			continue
+		}
+		if f.h.lsn > h.last {
+			if tick == 0 {
+				tick = f.unit.tick
+			}
+			break
+		}
+		tick = f.unit.tick
+	}
+	return tick
 }
 
 // quarantine copies a region of a segment for people to look at. The original goes

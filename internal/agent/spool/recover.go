@@ -42,6 +42,7 @@ type recovery struct {
 	holes   []hole
 	units   map[ID]*unit
 	nothing bool     // there are bytes, but no sound record
+	seams   *seams   // nil: nothing is damaged
 	proof   *segment // what stands at its end proves that the group before it was durable
 }
 
@@ -73,6 +74,9 @@ func (s *Spool) recover() (*Recovered, error) {
 	}
 	r.dropBelow(floor)
 	r.cleanUp()
+	if len(r.regions) > 0 || len(r.holes) > 0 {
+		r.seams = &seams{keys: map[string]*trace{}, at: map[int][]seam{}}
+	}
 	r.replay(start)
 	r.voidBaselines()
 	r.reportLost()
@@ -291,6 +295,7 @@ func (r *recovery) cleanUp() {
 func (r *recovery) replay(start uint64) {
 	s := r.s
 	for _, f := range r.list {
+		r.follow(f)
 		switch f.h.typ {
 		case typeUnit:
 			l := f.unit

@@ -112,6 +112,11 @@ type Options struct {
 	// gaps are not merged, and a spool full of gaps refuses batches. Called while
 	// no Append can proceed; it must not call the spool.
 	Merge func(gaps [][]byte) ([]byte, error)
+	// Lost makes what takes the place of batches that were lost with their records, nil:
+	// gaps without content. Voided is told of each key that Recovered.Void will name,
+	// with nothing behind; nil: nobody is. Both are called by Open.
+	Lost   SeamFunc
+	Voided func(Seam)
 	// Now is the clock of back-off; nil: time.Now.
 	Now func() time.Time
 	Log *slog.Logger // nil: none

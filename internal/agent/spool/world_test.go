@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"iter"
 	"maps"
 	"slices"
 	"strconv"
@@ -119,6 +120,12 @@ type world struct {
 	biggest   int64
 	log       []string
 	damage    bool // the disk did what it must not: losses are allowed, doubling is not
+
+	unseen spans            // what the backend was told that nobody knows
+	voided map[string]int64 // the last that is known of what has no baseline any more
+	fresh  bool             // nobody can tell what is unknown: the spool was taken for foreign, or no id of what was lost is known
+	asked  int              // calls of spool.Options.Lost
+	razed  map[string]bool  // counters of which no record is left
 }
 
 const dir = "/spool"
@@ -129,8 +136,9 @@ func newWorld(fail func(string, ...any), chance func(int) int) *world {
 		counts: map[string]int64{}, base: map[string]int64{}, read: spans{}, stored: spans{},
 		claims: map[spool.ID]claim{}, order: map[uint64]int{},
 		confirmed: map[spool.ID]bool{}, acked: map[spool.ID]bool{}, unsure: map[spool.ID]bool{},
+		unseen: spans{}, voided: map[string]int64{}, razed: map[string]bool{},
 	}
-	w.opt = spool.Options{MaxSize: 256 << 10, SegmentSize: 16 << 10, Merge: mergeGaps, Now: func() time.Time { return w.now }}
+	w.opt = spool.Options{MaxSize: 256 << 10, SegmentSize: 16 << 10, Merge: mergeGaps, Now: func() time.Time { return w.now }, Lost: w.lost, Voided: w.void}
 	return w
 }
 
@@ -145,6 +153,18 @@ func (w *world) open() {
 			w.fail("open: %v", err)
 		}
 		return
+	}
+	corrupt := 0
+	for _, l := range rec.Lost {
+		if l.Reason == spool.ReasonCorrupt {
+			corrupt++
+		}
+	}
+	w.fresh = w.fresh || w.asked < min(corrupt, 1)
+	for key := range w.base {
+		if _, was := w.voided[key]; !was && !slices.Contains(rec.Keys, key) && (len(rec.Lost) > 0 || rec.TornBytes > 0) {
+			w.razed[key] = true
+		}
 	}
 	w.base = map[string]int64{}
 	for _, key := range rec.Keys {
@@ -218,7 +238,7 @@ func (w *world) afterOpen() {
 				}
 				w.fail("new epoch: %v", err)
 			}
-			w.base = map[string]int64{}
+			w.base, w.fresh = map[string]int64{}, true
 		}
 		return
 	}
@@ -265,12 +285,21 @@ func (w *world) confirmHeld() {
 func (w *world) build(keys []string, pad int, full bool, spec, after map[string]int64, got spans) func(id, prev spool.ID) (spool.Record, error) {
 	return func(id, prev spool.ID) (spool.Record, error) {
 		clear(got)
+		var remarks []byte
 		r := spool.Record{Tick: w.now.UnixMicro()}
 		for _, key := range keys {
 			v := w.counts[key]
 			base, ok := spec[key]
 			spec[key], after[key] = v, v
-			if !ok { // sets the baseline
+			if from, was := w.voided[key]; was && !ok {
+				remarks = fmt.Appendf(remarks, "# unseen %s %d %d\n", key, from, v)
+			}
+			if !ok {
+				base = v // it sets the baseline
+				remarks = fmt.Appendf(remarks, "# fresh %s %d %d\n", key, v, v)
+			}
+			remarks = fmt.Appendf(remarks, "# frame %s %d %d\n", key, base, v)
+			if !ok {
 				r.Baselines = append(r.Baselines, spool.Baseline{Key: key, Full: true, Data: strconv.AppendInt(nil, v, 10)})
 				continue
 			}
@@ -283,8 +312,11 @@ func (w *world) build(keys []string, pad int, full bool, spec, after map[string]
 				r.Baselines = append(r.Baselines, spool.Baseline{Key: key, Data: strconv.AppendInt(nil, v-base, 10)})
 			}
 		}
-		r.Data = fmt.Appendf(got.encode(), "# %s %s %s\n", id, prev, strings.Repeat("x", pad))
-		r.Gap = got.encode()
+		if !w.damage {
+			remarks = nil // nobody asks
+		}
+		r.Data = fmt.Appendf(append(got.encode(), remarks...), "# %s %s %s\n", id, prev, strings.Repeat("x", pad))
+		r.Gap = append(got.encode(), remarks...)
 		r.CRC = crc32.ChecksumIEEE(r.Data)
 		r.RawLen = len(r.Data)
 		w.unsure[id] = true
@@ -365,6 +397,7 @@ func (w *world) deliver(it spool.Item) {
 		w.fail("a gap of %d to %s was merged of what had been sent", it.FirstSeq, it.ID)
 	}
 	if n == 0 {
+		w.see(append(it.Data, it.Gap...))
 		if o := w.stored.add(sums); o != "" {
 			w.fail("stored twice with %s %s (%s): %s\n%v", it.Kind, it.ID, it.Reason, o, w.log)
 		}
@@ -433,5 +466,98 @@ func (w *world) drain() {
 	for i := 0; i < 20 && w.s.Stats().Segments > 2; i++ {
 		w.s.Flush()
 		w.now = w.now.Add(time.Minute)
+	}
+}
+
+// remarks are the lines of a batch or gap that name a part of a counter, from < x <= to.
+func remarks(data []byte, word string) spans {
+	s := spans{}
+	for line := range strings.Lines(string(data)) {
+		var what, key string
+		var n span
+		if _, err := fmt.Sscanf(line, "# %s %s %d %d\n", &what, &key, &n.from, &n.to); err == nil && what == word {
+			s[key] = append(s[key], n)
+		}
+	}
+	return s
+}
+
+// see notes what the backend is told that nobody knows.
+func (w *world) see(data []byte) {
+	for key, list := range remarks(data, "unseen") {
+		for _, n := range list {
+			if n.from < n.to {
+				w.unseen.add(spans{key: {n}})
+			}
+		}
+	}
+}
+
+// lost is spool.Options.Lost: what a key's next batch does not go on from is lost.
+func (w *world) lost(seams iter.Seq[spool.Seam]) (gap []byte) {
+	for m := range seams {
+		from, known := before(m)
+		data := append(m.After.Data, m.After.Gap...)
+		after, fresh := remarks(data, "frame")[m.Key], remarks(data, "fresh")[m.Key]
+		if len(after) == 0 {
+			w.fail("a seam that tells nothing: %+v", m)
+			continue
+		}
+		// Unknown from when: then from the beginning, unless it begins here.
+		if to := after[0].from; to > from && (known || len(fresh) == 0) {
+			gap = fmt.Appendf(gap, "# unseen %s %d %d\n", m.Key, from, to)
+		}
+	}
+	w.asked++
+	w.note("lost %s", gap)
+	return gap
+}
+
+// void is spool.Options.Voided.
+func (w *world) void(m spool.Seam) {
+	from, known := before(m)
+	if !known { // both its baseline and its last batch are damaged
+		w.razed[m.Key] = true
+		return
+	}
+	w.note("void %s %d", m.Key, from)
+	w.voided[m.Key] = from
+}
+
+// before is the value that a key was read at before records were lost.
+func before(m spool.Seam) (v int64, known bool) {
+	if m.Full != nil {
+		for _, b := range append([][]byte{m.Full}, m.Patches...) {
+			n, err := strconv.ParseInt(string(b), 10, 64)
+			if err != nil {
+				return 0, false
+			}
+			v += n
+		}
+		return v, true
+	}
+	list := remarks(append(m.Before.Data, m.Before.Gap...), "frame")[m.Key]
+	if len(list) == 0 {
+		return 0, false
+	}
+	return list[0].to, true
+}
+
+// accounted fails when a part of a counter that a batch held is neither stored nor
+// said to be unknown.
+func (w *world) accounted() {
+	if w.fresh {
+		return
+	}
+	all := spans{}
+	for _, s := range []spans{w.stored, w.unseen} {
+		all.add(s)
+	}
+	for key, list := range w.read {
+		for _, n := range list {
+			if !w.razed[key] && !slices.ContainsFunc(all[key], func(a span) bool { return a.from <= n.from && n.to <= a.to }) {
+				w.fail("%s was counted as %v, stored as %v, unknown are %v\n%v", key, list, w.stored[key], w.unseen[key], w.log)
+			}
+		}
 	}
 }
