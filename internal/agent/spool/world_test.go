@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"iter"
 	"maps"
 	"slices"
 	"strconv"
@@ -466,98 +465,5 @@ func (w *world) drain() {
 	for i := 0; i < 20 && w.s.Stats().Segments > 2; i++ {
 		w.s.Flush()
 		w.now = w.now.Add(time.Minute)
-	}
-}
-
-// remarks are the lines of a batch or gap that name a part of a counter, from < x <= to.
-func remarks(data []byte, word string) spans {
-	s := spans{}
-	for line := range strings.Lines(string(data)) {
-		var what, key string
-		var n span
-		if _, err := fmt.Sscanf(line, "# %s %s %d %d\n", &what, &key, &n.from, &n.to); err == nil && what == word {
-			s[key] = append(s[key], n)
-		}
-	}
-	return s
-}
-
-// see notes what the backend is told that nobody knows.
-func (w *world) see(data []byte) {
-	for key, list := range remarks(data, "unseen") {
-		for _, n := range list {
-			if n.from < n.to {
-				w.unseen.add(spans{key: {n}})
-			}
-		}
-	}
-}
-
-// lost is spool.Options.Lost: what a key's next batch does not go on from is lost.
-func (w *world) lost(seams iter.Seq[spool.Seam]) (gap []byte) {
-	for m := range seams {
-		from, known := before(m)
-		data := append(m.After.Data, m.After.Gap...)
-		after, fresh := remarks(data, "frame")[m.Key], remarks(data, "fresh")[m.Key]
-		if len(after) == 0 {
-			w.fail("a seam that tells nothing: %+v", m)
-			continue
-		}
-		// Unknown from when: then from the beginning, unless it begins here.
-		if to := after[0].from; to > from && (known || len(fresh) == 0) {
-			gap = fmt.Appendf(gap, "# unseen %s %d %d\n", m.Key, from, to)
-		}
-	}
-	w.asked++
-	w.note("lost %s", gap)
-	return gap
-}
-
-// void is spool.Options.Voided.
-func (w *world) void(m spool.Seam) {
-	from, known := before(m)
-	if !known { // both its baseline and its last batch are damaged
-		w.razed[m.Key] = true
-		return
-	}
-	w.note("void %s %d", m.Key, from)
-	w.voided[m.Key] = from
-}
-
-// before is the value that a key was read at before records were lost.
-func before(m spool.Seam) (v int64, known bool) {
-	if m.Full != nil {
-		for _, b := range append([][]byte{m.Full}, m.Patches...) {
-			n, err := strconv.ParseInt(string(b), 10, 64)
-			if err != nil {
-				return 0, false
-			}
-			v += n
-		}
-		return v, true
-	}
-	list := remarks(append(m.Before.Data, m.Before.Gap...), "frame")[m.Key]
-	if len(list) == 0 {
-		return 0, false
-	}
-	return list[0].to, true
-}
-
-// accounted fails when a part of a counter that a batch held is neither stored nor
-// said to be unknown.
-func (w *world) accounted() {
-	if w.fresh {
-		return
-	}
-	all := spans{}
-	for _, s := range []spans{w.stored, w.unseen} {
-		all.add(s)
-	}
-	for key, list := range w.read {
-		for _, n := range list {
-			if !w.razed[key] && !slices.ContainsFunc(all[key], func(a span) bool { return a.from <= n.from && n.to <= a.to }) {
-				w.fail("%s was counted as %v, stored as %v, unknown are %v\n%v", key, list, w.stored[key], w.unseen[key], w.log)
-			}
-		}
 	}
 }
