@@ -20,6 +20,7 @@ type journal struct {
 	fs    spool.FS
 	dir   string // data_dir
 	spool *spool.Spool
+	lost  *damage // what was found when it was opened
 
 	mu         sync.Mutex // guards what follows
 	collector  frame.CollectorID
@@ -40,6 +41,15 @@ var errStale = errors.New("the collector's identity changed")
 func openJournal(ctx context.Context, fsys spool.FS, dir string, opt spool.Options) (*journal, *spool.Recovered, error) {
 	j := &journal{fs: fsys, dir: dir}
 	opt.Merge = mergeGaps
+	// Called while the lock is held. Without an id there are no batches to read.
+	j.lost = newDamage(sync.OnceValue(func() frame.CollectorID {
+		id, _, err := spool.LoadOrCreateIdentity(fsys, dir)
+		if err != nil {
+			return frame.CollectorID{}
+		}
+		return frame.CollectorID(id)
+	}))
+	opt.Lost, opt.Voided = j.lost.lost, j.lost.voided
 	// The lock comes first: two collectors on one folder must not race for the id.
 	s, found, err := spool.Open(ctx, fsys, filepath.Join(dir, spoolDir), opt)
 	if err != nil {
@@ -234,7 +244,7 @@ func (q queue) Oldest() int64 {
 	if _, tick, ok := q.j.spool.Oldest(); ok {
 		oldest = min(oldest, tick)
 	}
-	return oldest - time.Hour.Microseconds()
+	return max(oldest-time.Hour.Microseconds(), 1) // a gap may not know its tick
 }
 
 // Appended implements ship.Queue.

@@ -163,10 +163,18 @@ func (a *Agent) restore(ctx context.Context, found *spool.Recovered) map[string]
 		}
 		return r
 	}
+	lost := a.journal.lost
 	damaged := func(key string, detail string) {
 		parts := strings.Split(key, "\x00")
-		if len(parts) == 3 && !strings.HasPrefix(parts[2], "@") {
-			of(parts[0]).voided[planID{parts[1], parts[2]}] = void{reason: "restored", detail: detail}
+		switch {
+		case len(parts) != 3:
+		case parts[2] == identityKey:
+			of(parts[0]).identify(lost.state[key])
+		case strings.HasPrefix(parts[2], "@"):
+			r := of(parts[0])
+			r.lines = append(r.lines, lost.lines[key]...)
+		default:
+			of(parts[0]).voided[planID{parts[1], parts[2]}] = void{reason: spool.ReasonCorrupt, detail: detail, since: lost.since[key]}
 		}
 	}
 	for _, v := range found.Void {
@@ -192,16 +200,10 @@ func (a *Agent) restore(ctx context.Context, found *spool.Recovered) map[string]
 				a.log.WarnContext(ctx, "schedule not restored", "instance", parts[0], "err", err)
 				continue
 			}
+			lost.announceAgain(key, lines)
 			r.lines = append(r.lines, lines...)
 		case identityKey:
-			d := stateReader{b: full[min(1, len(full)):]}
-			id, n := binary.Uvarint(d.b)
-			if n > 0 {
-				incarnation, m := binary.Uvarint(d.b[n:])
-				if m > 0 {
-					r.systemID, r.incarnation = id, uint32(incarnation)
-				}
-			}
+			r.identify(full)
 		default:
 			f := catalog.Lookup(name)
 			if f == nil {
@@ -217,6 +219,18 @@ func (a *Agent) restore(ctx context.Context, found *spool.Recovered) map[string]
 		}
 	}
 	return out
+}
+
+// identify reads what is kept under identityKey.
+func (r *restored) identify(full []byte) {
+	full = full[min(1, len(full)):]
+	id, n := binary.Uvarint(full)
+	if n <= 0 {
+		return
+	}
+	if incarnation, m := binary.Uvarint(full[n:]); m > 0 {
+		r.systemID, r.incarnation = id, uint32(incarnation)
+	}
 }
 
 // adopt gives an instance what a former process left.
