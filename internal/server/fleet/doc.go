@@ -4,8 +4,13 @@
 //	fleet_collector (id uuid, name, version, hostname, interval_us bigint, token_hash bytea,
 //	    registered, last_push, newest_epoch bigint, newest_seq bigint, newest_tick)
 //	    One row per collector identity. token_hash is the SHA-256 of its bearer token. last_push is
-//	    the backend's clock at the newest push that stored anything; newest_* the newest batch
-//	    by tick (epoch is the bit pattern of a uint64).
+//	    the backend's clock at the newest push that stored anything; newest_* the newest batch:
+//	    the highest seq of an epoch, of several epochs the one with the newest tick (epoch is the
+//	    bit pattern of a uint64).
+//
+//	fleet_kept (collector_id, since)
+//	    The oldest tick that the collector may still bring a batch of, to the minute, as it said
+//	    with its newest push that stored anything.
 //
 //	fleet_instance (id bigint, name UNIQUE, collector_id, labels jsonb, interval_us, registered,
 //	    first_seen, updated, system_id bigint, incarnation int, version_num int, version,

@@ -71,6 +71,7 @@ type Reporter struct {
 	Interval                int64 // microseconds
 	Registered              int64
 	LastPush                int64 // by the backend's clock
+	Kept                    int64 // it may still bring ticks from here on
 }
 
 // Alive reports whether what the collector has not delivered yet may still come: it
@@ -81,15 +82,16 @@ func (r *Reporter) Alive(now int64) bool {
 
 // Reporters gives all collectors in the order of their names.
 func Reporters(ctx context.Context, tx pgx.Tx) ([]Reporter, error) {
-	rows, err := tx.Query(ctx, `SELECT id, name, version, hostname, interval_us, registered, last_push FROM fleet_collector ORDER BY name, id`)
+	rows, err := tx.Query(ctx, `SELECT c.id, name, version, hostname, interval_us, registered, last_push, k.since
+FROM fleet_collector c LEFT JOIN fleet_kept k ON k.collector_id = c.id ORDER BY name, c.id`)
 	if err != nil {
 		return nil, fmt.Errorf("read collectors: %w", err)
 	}
 	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r Reporter, err error) {
 		var registered snapshot.Micros
-		var push *snapshot.Micros
-		err = row.Scan(&r.ID, &r.Name, &r.Version, &r.Hostname, &r.Interval, &registered, &push)
-		r.Registered, r.LastPush = int64(registered), micros(push)
+		var push, kept *snapshot.Micros
+		err = row.Scan(&r.ID, &r.Name, &r.Version, &r.Hostname, &r.Interval, &registered, &push, &kept)
+		r.Registered, r.LastPush, r.Kept = int64(registered), micros(push), micros(kept)
 		return r, err
 	})
 	if err != nil {
@@ -98,12 +100,12 @@ func Reporters(ctx context.Context, tx pgx.Tx) ([]Reporter, error) {
 	return out, nil
 }
 
-// Alive gives the collectors that may still deliver.
-func Alive(reporters []Reporter, now int64) map[[16]byte]bool {
-	out := map[[16]byte]bool{}
+// Alive gives the collectors that may still deliver, and from which tick on.
+func Alive(reporters []Reporter, now int64) map[[16]byte]int64 {
+	out := map[[16]byte]int64{}
 	for i := range reporters {
 		if reporters[i].Alive(now) {
-			out[reporters[i].ID] = true
+			out[reporters[i].ID] = reporters[i].Kept
 		}
 	}
 	return out

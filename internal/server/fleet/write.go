@@ -145,24 +145,35 @@ func uuids(list []frame.CollectorID) []pgtype.UUID {
 type Pushed struct {
 	Collector frame.CollectorID
 	Newest    frame.ID // Seq 0: nothing was stored
-	Tick      int64
+	Tick      int64    // of Newest
+	Oldest    int64    // that the collector may still bring, microseconds; 0: it does not say
 }
 
-// Pushes records that collectors pushed, and their newest batch by tick.
+// Pushes records that collectors pushed, their newest batch and what they still keep. Within
+// an epoch the newest is the highest seq, whatever its tick: clocks go back. What
+// compares epochs can only be their ticks.
 func Pushes(ctx context.Context, tx pgx.Tx, list []Pushed) error {
-	ids, epochs, seqs, ticks := make([]pgtype.UUID, len(list)), make([]int64, len(list)), make([]int64, len(list)), make([]int64, len(list))
+	ids, epochs, seqs := make([]pgtype.UUID, len(list)), make([]int64, len(list)), make([]int64, len(list))
+	ticks, oldest := make([]int64, len(list)), make([]int64, len(list))
 	for i, p := range list {
-		ids[i], epochs[i], seqs[i], ticks[i] = uuid(p.Collector), int64(p.Newest.Epoch), int64(p.Newest.Seq), p.Tick
+		ids[i], epochs[i], seqs[i], ticks[i], oldest[i] = uuid(p.Collector), int64(p.Newest.Epoch), int64(p.Newest.Seq), p.Tick, p.Oldest
 	}
-	_, err := tx.Exec(ctx, `UPDATE fleet_collector c SET last_push = clock_timestamp(),
+	q := &pgx.Batch{}
+	q.Queue(`UPDATE fleet_collector c SET last_push = clock_timestamp(),
 			newest_epoch = CASE WHEN n.newer THEN n.epoch ELSE newest_epoch END,
 			newest_seq = CASE WHEN n.newer THEN n.seq ELSE newest_seq END,
 			newest_tick = CASE WHEN n.newer THEN n.tick ELSE newest_tick END
-		FROM (SELECT o.id, u.epoch, u.seq, u.tick, u.seq > 0 AND (o.newest_tick IS NULL OR (u.tick, u.seq) >= (o.newest_tick, CASE WHEN u.epoch = o.newest_epoch THEN o.newest_seq ELSE 0 END)) AS newer
+		FROM (SELECT o.id, u.epoch, u.seq, u.tick, u.seq > 0 AND CASE WHEN o.newest_tick IS NULL THEN true
+				WHEN u.epoch = o.newest_epoch THEN u.seq > o.newest_seq ELSE u.tick >= o.newest_tick END AS newer
 			FROM (SELECT id, epoch, seq, `+store.SQLTime("tick")+` AS tick FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[]) AS u(id, epoch, seq, tick)) u
 			JOIN fleet_collector o ON o.id = u.id) n
 		WHERE c.id = n.id`, ids, epochs, seqs, ticks)
-	if err != nil {
+	// It moves with every push; a minute's delay is seen by nobody and saves the writes.
+	q.Queue(`INSERT INTO fleet_kept AS k (collector_id, since)
+		SELECT id, `+store.SQLTime("oldest")+` FROM unnest($1::uuid[], $2::bigint[]) AS u(id, oldest) WHERE oldest > 0 AND EXISTS (SELECT FROM fleet_collector c WHERE c.id = u.id)
+		ON CONFLICT (collector_id) DO UPDATE SET since = EXCLUDED.since
+		WHERE EXCLUDED.since < k.since OR EXCLUDED.since >= k.since + interval '1 minute'`, ids, oldest)
+	if err := tx.SendBatch(ctx, q).Close(); err != nil {
 		return fmt.Errorf("record pushes: %w", err)
 	}
 	return nil

@@ -223,13 +223,30 @@ func pushes(collectors []frame.CollectorID, group []*unit, verdicts []Verdict) [
 	for i, id := range collectors {
 		out[i].Collector = id
 		for k, u := range group {
-			if u.id.Collector == id && verdicts[k].Status == Stored && u.kind == frame.KindBatch &&
-				(out[i].Newest.Seq == 0 || u.tick > out[i].Tick || u.tick == out[i].Tick && u.id.Seq > out[i].Newest.Seq) {
+			if u.id.Collector != id {
+				continue
+			}
+			if o := &out[i].Oldest; *o == 0 || u.oldest != 0 {
+				*o = u.oldest
+			}
+			if verdicts[k].Status == Stored && u.kind == frame.KindBatch && newer(u, &out[i]) {
 				out[i].Newest, out[i].Tick = u.id, u.tick
 			}
 		}
 	}
 	return out
+}
+
+// newer says whether a batch was made after the newest one known: of one epoch the higher
+// seq, though a clock may have gone back between them.
+func newer(u *unit, p *fleet.Pushed) bool {
+	switch {
+	case p.Newest.Seq == 0:
+		return true
+	case u.id.Epoch == p.Newest.Epoch:
+		return u.id.Seq > p.Newest.Seq
+	}
+	return u.tick > p.Tick
 }
 
 // claim inserts the ids of the open units and gives each its verdict. A unit whose ids, or any of

@@ -52,6 +52,7 @@ type unit struct {
 	firstSeq uint64
 	crc      uint32
 	tick     int64
+	oldest   int64      // that its collector may still bring, 0 unknown
 	contents []*content // one for a batch, any number for a gap
 	rows     int
 	bytes    int

@@ -90,7 +90,7 @@ func (in *Ingest) Push(ctx context.Context, collector frame.CollectorID, body io
 	if err != nil {
 		return nil, err
 	}
-	r := &request{in: in, collector: collector}
+	r := &request{in: in, collector: collector, oldest: oldestTick}
 	defer r.release()
 	for _, e := range envelopes {
 		if err := r.add(ctx, e); err != nil {
@@ -162,6 +162,7 @@ func readEnvelopes(body io.Reader) ([]*frame.Envelope, error) {
 type request struct {
 	in        *Ingest
 	collector frame.CollectorID
+	oldest    int64 // that it may still bring, 0 unknown
 	units     []*unit
 	unknown   []string
 
@@ -197,6 +198,7 @@ func (r *request) add(ctx context.Context, e *frame.Envelope) error {
 	}
 	u, unknown, err := r.in.prepare(ctx, r.collector, e)
 	r.in.budget.decoding.Release(1)
+	u.oldest = r.oldest
 	r.units = append(r.units, u)
 	r.unknown = append(r.unknown, unknown...)
 	var no *refusal

@@ -43,7 +43,7 @@ func (c *Counts) Add(o Counts) {
 type Account struct {
 	Window  Window
 	Planned []*Planned
-	alive   map[[16]byte]bool
+	alive   map[[16]byte]int64
 }
 
 // Planned is what was planned of one family in one database ("" for families of
@@ -86,9 +86,9 @@ type key struct {
 var precedence = map[string]int{"dropped": 1, "failed": 2, "skipped": 3}
 
 // ReadAccount reads what was planned and what became of it. alive tells which
-// collectors may still deliver: their ticks without outcome are pending, those of
-// others missing.
-func ReadAccount(ctx context.Context, tx pgx.Tx, part Part, w Window, alive map[[16]byte]bool) (*Account, error) {
+// collectors may still deliver, and from which tick on: those without outcome are
+// pending, older ones and those of others missing.
+func ReadAccount(ctx context.Context, tx pgx.Tx, part Part, w Window, alive map[[16]byte]int64) (*Account, error) {
 	a := &Account{Window: w, alive: alive}
 	index, err := a.readSchedules(ctx, tx, part)
 	if err != nil {
@@ -397,10 +397,7 @@ func (a *Account) each(p *Planned, f func(tick int64, outcome string, e *excepti
 			return
 		}
 		s := &segments[i]
-		without := "missing"
-		if a.alive[s.collector] {
-			without = "pending"
-		}
+		kept, alive := a.alive[s.collector]
 		end := s.n
 		if p.overlap {
 			end = at[i] + 1
@@ -409,7 +406,11 @@ func (a *Account) each(p *Planned, f func(tick int64, outcome string, e *excepti
 			tick := s.first + int64(k)*s.every
 			switch code := p.ticks[s.offset+k]; code {
 			case none:
-				f(tick, without, nil)
+				if alive && tick >= kept {
+					f(tick, "pending", nil)
+				} else {
+					f(tick, "missing", nil)
+				}
 			case stored:
 				f(tick, "stored", nil)
 			case twice:

@@ -63,6 +63,7 @@ type world struct {
 	runs      []run
 	from, to  int
 	alive     map[byte]bool
+	kept      map[byte]int // the second from which on a collector may still bring something
 }
 
 var (
@@ -71,7 +72,8 @@ var (
 )
 
 func draw(t *rapid.T) world {
-	w := world{alive: map[byte]bool{1: rapid.Bool().Draw(t, "alive1"), 2: rapid.Bool().Draw(t, "alive2")}}
+	w := world{alive: map[byte]bool{1: rapid.Bool().Draw(t, "alive1"), 2: rapid.Bool().Draw(t, "alive2")},
+		kept: map[byte]int{1: rapid.IntRange(-10, 70).Draw(t, "kept1"), 2: rapid.IntRange(-10, 70).Draw(t, "kept2")}}
 	seen := map[string]bool{}
 	for range rapid.IntRange(0, 6).Draw(t, "schedules") {
 		s := schedule{
@@ -154,7 +156,7 @@ func (w *world) outcome(family, database string, second int) string {
 			}
 		}
 	}
-	if w.alive[holds.collector] {
+	if w.alive[holds.collector] && second >= w.kept[holds.collector] {
 		return "pending"
 	}
 	return "missing"
@@ -201,10 +203,10 @@ func TestAccountIsTheModel(t *testing.T) {
 		}
 		defer func() { _ = tx.Rollback(ctx) }()
 		w.write(ctx, t, tx)
-		alive := map[[16]byte]bool{}
+		alive := map[[16]byte]int64{}
 		for c, is := range w.alive {
 			if is {
-				alive[[16]byte{c}] = true
+				alive[[16]byte{c}] = us(w.kept[c])
 			}
 		}
 		a, err := ledger.ReadAccount(ctx, tx, ledger.Part{}, ledger.Window{From: us(w.from), To: us(w.to)}, alive)
