@@ -18,26 +18,28 @@ COMMENT ON FUNCTION ledger_frames IS 'When a family of an instance was read at i
 
 -- planned is arithmetic over the schedules, never a sum of outcomes: what is registered but silent is
 -- missing here. Exceptions are few, so they alone are taken tick by tick. What became of a tick that
--- nothing is known of depends on its collector; where two shared a bucket, the dead one's are missing.
+-- nothing is known of depends on its collector: it is pending from where on that one may still deliver,
+-- if it lives. Ticks before that are counted apart (gone); of an instance that changed hands, up to the
+-- last of either collector.
 -- A schedule without an end of its own ends where the next such one begins; those with one may overlap.
 
 -- +goose StatementBegin
 CREATE FUNCTION ledger_plan(after timestamptz, until timestamptz)
-RETURNS TABLE (instance_id bigint, database text, family text, first bigint, last bigint, every bigint, alive boolean)
+RETURNS TABLE (instance_id bigint, database text, family text, first bigint, last bigint, every bigint, kept bigint)
 LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN
 RETURN QUERY SELECT s.instance_id, s.database, s.family, (extract(epoch FROM s.valid_from) * 1000000)::bigint,
 	coalesce(least((extract(epoch FROM s.valid_to) * 1000000)::bigint, (extract(epoch FROM s.next) * 1000000)::bigint - 1), 9223372036854775807), s.every_us,
-	coalesce(now() - c.last_push <= greatest(3 * c.interval_us, 60000000) * interval '1 microsecond', false)
+	CASE WHEN now() - c.last_push <= greatest(3 * c.interval_us, 60000000) * interval '1 microsecond' THEN coalesce((extract(epoch FROM k.since) * 1000000)::bigint, 0) ELSE 9223372036854775807 END
 FROM (SELECT p.*, CASE WHEN p.valid_to IS NULL THEN min(p.valid_from) FILTER (WHERE p.valid_to IS NULL) OVER (
 		PARTITION BY p.instance_id, p.database, p.family ORDER BY p.valid_from DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) END AS next
 	FROM ledger_schedule p) s
-LEFT JOIN fleet_collector c ON c.id = s.collector_id
+LEFT JOIN fleet_collector c ON c.id = s.collector_id LEFT JOIN fleet_kept k ON k.collector_id = s.collector_id
 WHERE s.reason = '' AND s.every_us > 0 AND s.valid_from <= until AND (s.next IS NULL OR s.next > after) AND (s.valid_to IS NULL OR s.valid_to > after);
 END $$;
 -- +goose StatementEnd
-COMMENT ON FUNCTION ledger_plan IS 'Schedules that hold in (after, until]: ticks are planned at first + k x every, k >= 0, up to last; microseconds since 1970. alive: the collector may still deliver.';
+COMMENT ON FUNCTION ledger_plan IS 'Schedules that hold in (after, until]: ticks are planned at first + k x every, k >= 0, up to last; microseconds since 1970. From kept on the collector may still deliver.';
 
 -- +goose StatementBegin
 CREATE FUNCTION ledger_lost(after timestamptz, until timestamptz)
@@ -75,26 +77,29 @@ DECLARE
 	hi bigint := (extract(epoch FROM least(until, now())) * 1000000)::bigint;
 BEGIN
 RETURN QUERY WITH plan AS (
-	SELECT s.instance_id, s.database, s.family, sum(c.n)::bigint AS n, coalesce(sum(c.n) FILTER (WHERE NOT s.alive), 0)::bigint AS dead
+	SELECT s.instance_id, s.database, s.family, sum(c.n)::bigint AS n, sum(c.gone)::bigint AS gone, max(w.gone) FILTER (WHERE w.gone > w.lo) AS upto
 	FROM ledger_plan(after, until) s
-	CROSS JOIN LATERAL (SELECT greatest(lo, s.first - 1) AS lo, least(hi, s.last) AS hi) w
-	CROSS JOIN LATERAL (SELECT (w.hi - s.first + s.every) / s.every - (w.lo - s.first + s.every) / s.every AS n) c
+	CROSS JOIN LATERAL (SELECT greatest(lo, s.first - 1) AS lo, least(hi, s.last) AS hi, greatest(lo, s.first - 1, least(hi, s.last, s.kept - 1)) AS gone) w
+	CROSS JOIN LATERAL (SELECT (w.hi - s.first + s.every) / s.every - (w.lo - s.first + s.every) / s.every AS n,
+		(w.gone - s.first + s.every) / s.every - (w.lo - s.first + s.every) / s.every AS gone) c
 	WHERE w.hi > w.lo GROUP BY 1, 2, 3),
+bound AS (SELECT p.instance_id, timestamptz 'epoch' + max(p.upto) * interval '1 microsecond' AS upto FROM plan p GROUP BY 1),
 kept AS (
-	SELECT l.instance_id, l.database, f.name AS family, sum(l.n)::bigint AS n
-	FROM (SELECT r.instance_id, r.database, r.families, count(*) AS n FROM (SELECT DISTINCT p.instance_id FROM plan p) i JOIN ledger r ON r.instance_id = i.instance_id
+	SELECT l.instance_id, l.database, f.name AS family, sum(l.n)::bigint AS n, sum(l.gone)::bigint AS gone
+	FROM (SELECT r.instance_id, r.database, r.families, count(*) AS n, count(*) FILTER (WHERE r.time <= i.upto) AS gone FROM bound i JOIN ledger r ON r.instance_id = i.instance_id
 		WHERE r.time > after AND r.time <= least(until, now()) GROUP BY 1, 2, 3) l,
 	unnest(l.families) u (id) JOIN ledger_family f ON f.id = u.id GROUP BY 1, 2, 3),
 lost AS (
 	SELECT o.instance_id, o.database, o.family, count(*) FILTER (WHERE o.outcome = 'failed') AS failed,
-		count(*) FILTER (WHERE o.outcome = 'skipped') AS skipped, count(*) FILTER (WHERE o.outcome = 'dropped') AS dropped
-	FROM ledger_lost(after, until) o GROUP BY 1, 2, 3)
+		count(*) FILTER (WHERE o.outcome = 'skipped') AS skipped, count(*) FILTER (WHERE o.outcome = 'dropped') AS dropped, count(*) FILTER (WHERE o.tick <= b.upto) AS gone
+	FROM ledger_lost(after, until) o JOIN bound b USING (instance_id) GROUP BY 1, 2, 3)
 SELECT p.instance_id, p.database, p.family, p.n, least(coalesce(k.n, 0), p.n), coalesce(x.failed, 0), coalesce(x.skipped, 0), coalesce(x.dropped, 0),
-	c.rest - least(c.rest, p.dead), least(c.rest, p.dead)
+	c.rest - least(c.rest, c.gone), least(c.rest, c.gone)
 FROM plan p
 LEFT JOIN kept k ON k.instance_id = p.instance_id AND k.database = p.database AND k.family = p.family
 LEFT JOIN lost x ON x.instance_id = p.instance_id AND x.database = p.database AND x.family = p.family
-CROSS JOIN LATERAL (SELECT greatest(p.n - coalesce(k.n, 0) - coalesce(x.failed + x.skipped + x.dropped, 0), 0) AS rest) c;
+CROSS JOIN LATERAL (SELECT greatest(p.n - coalesce(k.n, 0) - coalesce(x.failed + x.skipped + x.dropped, 0), 0) AS rest,
+	greatest(p.gone - coalesce(k.gone, 0) - coalesce(x.gone, 0), 0) AS gone) c;
 END $$;
 -- +goose StatementEnd
 COMMENT ON FUNCTION ledger_account IS 'What became of the planned ticks in (after, until], by instance, database and family: planned = stored + failed + skipped + dropped + pending + missing. success = stored / (planned - pending).';
@@ -112,27 +117,31 @@ BEGIN
 RETURN QUERY WITH bucket AS (
 	SELECT timestamptz 'epoch' + b * interval '1 microsecond' AS start, greatest(b, lo) AS lo, least(b + width, hi) AS hi FROM generate_series(lo - lo % width, hi - 1, width) b),
 segment AS MATERIALIZED (
-	SELECT s.instance_id, s.first, s.last, s.every, s.alive, count(*) AS keys FROM ledger_plan(after, until) s WHERE instance IS NULL OR s.instance_id = instance GROUP BY 1, 2, 3, 4, 5),
+	SELECT s.instance_id, s.first, s.last, s.every, s.kept, count(*) AS keys FROM ledger_plan(after, until) s WHERE instance IS NULL OR s.instance_id = instance GROUP BY 1, 2, 3, 4, 5),
 plan AS (
-	SELECT b.start, s.instance_id, sum(s.keys * c.n)::bigint AS n, coalesce(sum(s.keys * c.n) FILTER (WHERE NOT s.alive), 0)::bigint AS dead
+	SELECT b.start, s.instance_id, sum(s.keys * c.n)::bigint AS n, sum(s.keys * c.gone)::bigint AS gone, max(w.gone) FILTER (WHERE w.gone > w.lo) AS upto
 	FROM segment s JOIN bucket b ON b.hi >= s.first AND b.lo < s.last
-	CROSS JOIN LATERAL (SELECT greatest(b.lo, s.first - 1) AS lo, least(b.hi, s.last) AS hi) w
-	CROSS JOIN LATERAL (SELECT (w.hi - s.first + s.every) / s.every - (w.lo - s.first + s.every) / s.every AS n) c
+	CROSS JOIN LATERAL (SELECT greatest(b.lo, s.first - 1) AS lo, least(b.hi, s.last) AS hi, greatest(b.lo, s.first - 1, least(b.hi, s.last, s.kept - 1)) AS gone) w
+	CROSS JOIN LATERAL (SELECT (w.hi - s.first + s.every) / s.every - (w.lo - s.first + s.every) / s.every AS n,
+		(w.gone - s.first + s.every) / s.every - (w.lo - s.first + s.every) / s.every AS gone) c
 	WHERE w.hi > w.lo GROUP BY 1, 2),
+bound AS (SELECT p.instance_id, timestamptz 'epoch' + max(p.upto) * interval '1 microsecond' AS upto FROM plan p GROUP BY 1),
 kept AS (
-	SELECT date_bin(step, r.time - interval '1 microsecond', timestamptz 'epoch') AS start, r.instance_id, sum(cardinality(r.families))::bigint AS n
-	FROM (SELECT DISTINCT s.instance_id FROM segment s) i JOIN ledger r ON r.instance_id = i.instance_id
+	SELECT date_bin(step, r.time - interval '1 microsecond', timestamptz 'epoch') AS start, r.instance_id, sum(cardinality(r.families))::bigint AS n,
+		coalesce(sum(cardinality(r.families)) FILTER (WHERE r.time <= i.upto), 0)::bigint AS gone
+	FROM bound i JOIN ledger r ON r.instance_id = i.instance_id
 	WHERE r.time > after AND r.time <= least(until, now()) GROUP BY 1, 2),
 lost AS (
 	SELECT date_bin(step, o.tick - interval '1 microsecond', timestamptz 'epoch') AS start, o.instance_id, count(*) FILTER (WHERE o.outcome = 'failed') AS failed,
-		count(*) FILTER (WHERE o.outcome = 'skipped') AS skipped, count(*) FILTER (WHERE o.outcome = 'dropped') AS dropped
-	FROM ledger_lost(after, until) o WHERE instance IS NULL OR o.instance_id = instance GROUP BY 1, 2)
+		count(*) FILTER (WHERE o.outcome = 'skipped') AS skipped, count(*) FILTER (WHERE o.outcome = 'dropped') AS dropped, count(*) FILTER (WHERE o.tick <= b.upto) AS gone
+	FROM ledger_lost(after, until) o JOIN bound b USING (instance_id) WHERE instance IS NULL OR o.instance_id = instance GROUP BY 1, 2)
 SELECT p.start, p.instance_id, p.n, least(coalesce(k.n, 0), p.n), coalesce(x.failed, 0), coalesce(x.skipped, 0), coalesce(x.dropped, 0),
-	c.rest - least(c.rest, p.dead), least(c.rest, p.dead)
+	c.rest - least(c.rest, c.gone), least(c.rest, c.gone)
 FROM plan p
 LEFT JOIN kept k ON k.start = p.start AND k.instance_id = p.instance_id
 LEFT JOIN lost x ON x.start = p.start AND x.instance_id = p.instance_id
-CROSS JOIN LATERAL (SELECT greatest(p.n - coalesce(k.n, 0) - coalesce(x.failed + x.skipped + x.dropped, 0), 0) AS rest) c;
+CROSS JOIN LATERAL (SELECT greatest(p.n - coalesce(k.n, 0) - coalesce(x.failed + x.skipped + x.dropped, 0), 0) AS rest,
+	greatest(p.gone - coalesce(k.gone, 0) - coalesce(x.gone, 0), 0) AS gone) c;
 END $$;
 -- +goose StatementEnd
 COMMENT ON FUNCTION ledger_outcomes IS 'What ledger_account tells, over all databases and families, by instance (or of the one) and step; time is where a step begins.';
