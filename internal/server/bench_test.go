@@ -92,7 +92,7 @@ func backendsCPU(b *testing.B, postmaster int) (seconds float64) {
 // BenchmarkIngest compares rows through HTTP, authentication, dedupe, decoding and commit with a bare
 // binary COPY of the same rows into the same table, in turns on one server with fsync on.
 func BenchmarkIngest(b *testing.B) {
-	cluster := pgtest.Private(b, pgtest.StoreMajor(b), "fsync=on", "full_page_writes=on", "shared_buffers=256MB", "max_wal_size=4GB", "checkpoint_timeout=1h")
+	cluster := pgtest.PrivateStore(b, pgtest.StoreMajor(b), "fsync=on", "full_page_writes=on", "shared_buffers=256MB", "max_wal_size=4GB", "checkpoint_timeout=1h")
 	url := pgtest.Database(b, cluster)
 	r := start(b, url, "", func(c *server.Config) { c.AllowFsyncOff = false })
 	r.waitHealth(b, 200)

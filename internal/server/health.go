@@ -52,6 +52,9 @@ func (b *Backend) Health(ctx context.Context) api.Health {
 			detail = err.Error()
 		}
 	}
+	if ok && st != nil {
+		detail = st.partitions.Layout().Detail
+	}
 	set("timescale", detail, ok)
 	if b.app != b.metrics {
 		detail, ok = ping(ctx, b.app)

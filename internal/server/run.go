@@ -70,7 +70,12 @@ func (b *Backend) prepare(ctx context.Context) (*state, error) {
 	if st.ledger, err = ledger.Prepare(ctx, b.metrics, catalog.Names()); err != nil {
 		return nil, err
 	}
-	st.partitions = store.NewPartitions(b.metrics, append(series.PartitionedTables(catalog.All()), ledger.PartitionedTables...))
+	if st.partitions, err = store.NewPartitions(ctx, b.metrics, append(series.PartitionedTables(catalog.All()), ledger.PartitionedTables...)); err != nil {
+		return nil, err
+	}
+	if err := st.partitions.Configure(ctx, b.cfg.Retention); err != nil {
+		return nil, err
+	}
 	if err := st.makeAhead(ctx); err != nil {
 		return nil, err
 	}
@@ -113,7 +118,7 @@ func (b *Backend) runStore(ctx context.Context) error {
 	}
 	b.state.Store(st)
 	b.api.SetStore(&api.Store{Metrics: b.metrics, Sessions: b.sessions, Fleet: st.fleet, Ingest: st.ingest})
-	b.log.Info("store ready")
+	b.log.Info("store ready", "layout", st.partitions.Layout().Detail)
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = st.ingest.Run(ctx) }) // has no error but the end
 	wg.Go(func() { b.keep(ctx, st) })
@@ -144,7 +149,7 @@ func (b *Backend) Keep(ctx context.Context) error {
 	cutoff := time.Now().Add(-b.cfg.Retention).UnixMicro()
 	dropped, err := st.partitions.Expire(ctx, cutoff)
 	if len(dropped) > 0 {
-		b.log.Info("partitions dropped", "count", len(dropped), "oldest", dropped[0])
+		b.log.Info("old days dropped", "count", len(dropped), "oldest", dropped[0])
 	}
-	return errors.Join(err, st.makeAhead(ctx), st.ingest.Retain(ctx), st.ledger.Retain(ctx, b.metrics, cutoff), st.series.Retain(ctx, cutoff))
+	return errors.Join(err, st.makeAhead(ctx), st.partitions.CheckJobs(ctx), st.ingest.Retain(ctx), st.ledger.Retain(ctx, b.metrics, cutoff), st.series.Retain(ctx, cutoff))
 }

@@ -184,7 +184,7 @@ func (p *pusher) push(t testing.TB, e *frame.Envelope) (int, string) {
 
 // TestOneAndTwoDatabases serves over HTTP with everything in one database, and in two.
 func TestOneAndTwoDatabases(t *testing.T) {
-	cluster := pgtest.Server(t, pgtest.StoreMajor(t))
+	cluster := pgtest.Store(t, pgtest.StoreMajor(t))
 	one := pgtest.Database(t, cluster)
 	for name, urls := range map[string][2]string{"one": {one, ""}, "two": {pgtest.Database(t, cluster), pgtest.Database(t, cluster)}} {
 		t.Run(name, func(t *testing.T) {
@@ -221,7 +221,7 @@ func TestOneAndTwoDatabases(t *testing.T) {
 
 // TestStoreComesAndGoes starts before its store, loses it and gets it back, and never exits.
 func TestStoreComesAndGoes(t *testing.T) {
-	cluster := pgtest.Private(t, pgtest.StoreMajor(t))
+	cluster := pgtest.PrivateStore(t, pgtest.StoreMajor(t))
 	url := pgtest.Database(t, cluster)
 	cluster.Stop(t)
 	r := start(t, url, "")
@@ -254,7 +254,7 @@ func TestStoreComesAndGoes(t *testing.T) {
 
 // Health says of the page what there is to say, and is no worse for it.
 func TestHealthOfThePage(t *testing.T) {
-	url := pgtest.Database(t, pgtest.Server(t, pgtest.StoreMajor(t)))
+	url := pgtest.Database(t, pgtest.Store(t, pgtest.StoreMajor(t)))
 	for want, change := range map[string]func(*server.Config){
 		"this program holds no page": func(*server.Config) {},
 		"built without":              func(c *server.Config) { c.UI, c.UIDetail = http.NotFoundHandler(), "built without" },
@@ -284,7 +284,7 @@ func TestUnfitStore(t *testing.T) {
 
 // TestEnd ends in the middle of pushes: each that was answered is stored.
 func TestEnd(t *testing.T) {
-	url := pgtest.Database(t, pgtest.Server(t, pgtest.StoreMajor(t)))
+	url := pgtest.Database(t, pgtest.Store(t, pgtest.StoreMajor(t)))
 	r := start(t, url, "")
 	r.waitHealth(t, 200)
 	var wg sync.WaitGroup

@@ -3,6 +3,7 @@ package pgtest
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -59,7 +60,7 @@ func Database(t testing.TB, c *Cluster, options ...Option) string {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), statementLimit)
 		defer cancel()
-		if c.PID() == 0 {
+		if c.external == nil && c.PID() == 0 {
 			return // a private server that the test stopped
 		}
 		if err := c.drop(ctx, name); err != nil {
@@ -98,7 +99,10 @@ func Exec(t testing.TB, url string, statements ...string) {
 
 func (c *Cluster) template(ctx context.Context, r recipe) (string, error) {
 	if r.prepare == nil {
-		return "template1", nil
+		if !c.timescale {
+			return "template1", nil
+		}
+		r.template, r.prepare = "timescale", func(context.Context, string) error { return nil }
 	}
 	c.templates.Lock()
 	defer c.templates.Unlock()
@@ -109,8 +113,19 @@ func (c *Cluster) template(ctx context.Context, r recipe) (string, error) {
 	if err := c.exec(ctx, "CREATE DATABASE "+quote(name)); err != nil {
 		return "", err
 	}
+	if c.timescale {
+		if err := exec1(ctx, c.URL(name), []string{"CREATE EXTENSION timescaledb"}); err != nil {
+			return "", err
+		}
+	}
 	if err := r.prepare(ctx, c.URL(name)); err != nil {
 		return "", fmt.Errorf("prepare template %s: %w", r.template, err)
+	}
+	if c.timescale { // its workers sit in every database that has it and can be connected to
+		if err := c.exec(ctx, fmt.Sprintf("ALTER DATABASE %s ALLOW_CONNECTIONS false", quote(name)),
+			fmt.Sprintf("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '%s'", name)); err != nil {
+			return "", err
+		}
 	}
 	if c.templates.made == nil {
 		c.templates.made = map[string]string{}
@@ -157,7 +172,8 @@ func databaseName(test string) string {
 			b.WriteByte('_')
 		}
 	}
-	return fmt.Sprintf("t%d_%.40s", databases.Add(1), b.String())
+	// A server that is not ours is shared with other test processes.
+	return fmt.Sprintf("t%d_%d_%.40s", os.Getpid(), databases.Add(1), b.String())
 }
 
 func quote(name string) string { return pgx.Identifier{name}.Sanitize() }

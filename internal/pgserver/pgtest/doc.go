@@ -11,6 +11,10 @@
 // (scripts/postgres-majors.sh, which `make test` runs, puts them there), else from
 // /usr/lib/postgresql. A missing major fails the test; PGA_TEST_MAJORS="15,17" asks for fewer.
 //
+// Tests of the store take Store and PrivateStore. PGA_TEST_TIMESCALE_URL, which names a superuser on
+// a server that preloads timescaledb, makes them run on TimescaleDB: on that server, or on servers
+// of their own with its programs. Where it is not set, tests of TimescaleDB alone skip and say so.
+//
 // Nothing outlives the tests: each server is the child of a small shell that waits for the end of
 // a pipe held by the test process, then stops the server and removes its data, however the test
 // process ended. Data lie in /var/tmp/pganalytics-test-*, which every user can pass, as

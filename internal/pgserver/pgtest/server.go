@@ -32,9 +32,13 @@ type Cluster struct {
 
 	bin      pgserver.Binaries
 	settings []string
-	run      string
-	owner    *os.File
-	account  pgserver.Account
+	external *url.URL // not ours: PGA_TEST_TIMESCALE_URL
+	// timescale: databases get the extension; templates hold what the extension's own workers
+	// would be in the way of.
+	timescale bool
+	run       string
+	owner     *os.File
+	account   pgserver.Account
 
 	mu    sync.Mutex // guards shell and pipe
 	shell *exec.Cmd
@@ -88,6 +92,14 @@ func (c *Cluster) URL(database string) string { return c.URLAs("postgres", datab
 
 // URLAs addresses a database as any role; no password is asked for.
 func (c *Cluster) URLAs(role, database string) string {
+	if c.external != nil {
+		u := *c.external
+		u.Path = "/" + database
+		if role != "postgres" {
+			u.User = url.User(role)
+		}
+		return u.String()
+	}
 	u := url.URL{
 		Scheme: "postgres", User: url.User(role), Host: c.Name(),
 		Path: "/" + database, RawQuery: "sslmode=disable",
@@ -96,7 +108,12 @@ func (c *Cluster) URLAs(role, database string) string {
 }
 
 // Name is host:port, as instances are named.
-func (c *Cluster) Name() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(c.Port)) }
+func (c *Cluster) Name() string {
+	if c.external != nil {
+		return c.external.Host
+	}
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(c.Port))
+}
 
 // PID is the process id of the postmaster, 0 when it does not run.
 func (c *Cluster) PID() int { return pgserver.Postmaster(c.Dir) }
@@ -149,6 +166,10 @@ func launch(major int, settings []string) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	return launchOn(b, false, settings)
+}
+
+func launchOn(b pgserver.Binaries, timescale bool, settings []string) (*Cluster, error) {
 	w, err := place()
 	if err != nil {
 		return nil, err
@@ -163,7 +184,7 @@ func launch(major int, settings []string) (*Cluster, error) {
 	}
 	c := &Cluster{
 		Major: b.Major, Version: b.Version, Dir: filepath.Join(run, "data"), Log: filepath.Join(run, "server.log"),
-		bin: b, settings: settings, run: run, owner: owner, account: w.account,
+		bin: b, settings: settings, timescale: timescale, run: run, owner: owner, account: w.account,
 	}
 	if out, err := exec.Command("cp", "-a", template, c.Dir).CombinedOutput(); err != nil {
 		c.remove()

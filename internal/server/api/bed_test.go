@@ -75,7 +75,7 @@ func migrate(ctx context.Context, url string) error {
 
 func newBed(t testing.TB, setting ...string) *bed {
 	t.Helper()
-	return bedOn(t, pgtest.Server(t, 15, setting...))
+	return bedOn(t, pgtest.Store(t, 15, setting...))
 }
 
 func bedOn(t testing.TB, cluster *pgtest.Cluster) *bed {
@@ -95,11 +95,15 @@ func bedOn(t testing.TB, cluster *pgtest.Cluster) *bed {
 	if err != nil {
 		t.Fatal(err)
 	}
+	days, err := store.NewPartitions(ctx, pool, append(series.PartitionedTables(catalog.All()), ledger.PartitionedTables...))
+	if err != nil {
+		t.Fatal(err)
+	}
 	b := &bed{t: t, pool: pool, api: auth.NewToken(), register: auth.NewToken(), log: &lockedBuffer{}}
 	log := slog.New(slog.NewTextHandler(b.log, nil))
 	registry := prometheus.NewRegistry()
 	f := fleet.New(pool, series.TakenOver)
-	in := ingest.New(pool, f, book, writer, store.NewPartitions(pool, append(series.PartitionedTables(catalog.All()), ledger.PartitionedTables...)), log,
+	in := ingest.New(pool, f, book, writer, days, log,
 		ingest.Options{Retention: retention, Registry: registry})
 	running, end := context.WithCancel(ctx)
 	var wg sync.WaitGroup

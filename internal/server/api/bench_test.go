@@ -87,7 +87,10 @@ func BenchmarkAPI(b *testing.B) {
 func fill(b *testing.B, bed *bed, a *agent, instances int, from, to time.Time) {
 	b.Helper()
 	ctx := context.Background()
-	partitions := store.NewPartitions(bed.pool, append(series.PartitionedTables(catalog.All()), ledger.PartitionedTables...))
+	partitions, err := store.NewPartitions(b.Context(), bed.pool, append(series.PartitionedTables(catalog.All()), ledger.PartitionedTables...))
+	if err != nil {
+		b.Fatal(err)
+	}
 	if err := partitions.Ensure(ctx, from.UnixMicro(), from.Add(12*time.Hour).UnixMicro(), to.UnixMicro()); err != nil {
 		b.Fatal(err)
 	}

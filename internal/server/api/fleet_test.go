@@ -351,7 +351,7 @@ func TestBeforeTheStore(t *testing.T) {
 // The store crashes and comes back: 503 in between, the same answers after, and no
 // restart of ours.
 func TestStoreComesBack(t *testing.T) {
-	cluster := pgtest.Private(t, 15)
+	cluster := pgtest.PrivateStore(t, 15)
 	b := bedOn(t, cluster)
 	id, ticks := shop(b)
 	session := b.signIn(b.api.Reveal())

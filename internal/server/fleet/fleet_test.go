@@ -21,7 +21,7 @@ import (
 
 func open(t *testing.T) (*pgxpool.Pool, *fleet.Fleet) {
 	t.Helper()
-	pool, err := store.Open(pgtest.Database(t, pgtest.Server(t, pgtest.StoreMajor(t))), store.Options{MaxConns: 8})
+	pool, err := store.Open(pgtest.Database(t, pgtest.Store(t, pgtest.StoreMajor(t))), store.Options{MaxConns: 8})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -133,7 +133,7 @@ func TestConnectionLostAtCommit(t *testing.T) {
 // TestStoreKilled kills the store again and again under two backends and four collectors that push
 // until they have a verdict.
 func TestStoreKilled(t *testing.T) {
-	server := pgtest.Private(t, pgtest.StoreMajor(t), "fsync=on", "full_page_writes=on")
+	server := pgtest.PrivateStore(t, pgtest.StoreMajor(t), "fsync=on", "full_page_writes=on")
 	dsn := pgtest.Database(t, server, prepared())
 	backends := []*backend{newBackend(t, dsn), newBackend(t, dsn)}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

@@ -72,13 +72,17 @@ func newBackend(t testing.TB, url string, change ...func(*ingest.Options)) *back
 	if err != nil {
 		t.Fatal(err)
 	}
+	p, err := store.NewPartitions(t.Context(), pool, append(series.PartitionedTables(catalog.All()), ledger.PartitionedTables...))
+	if err != nil {
+		t.Fatal(err)
+	}
 	f := fleet.New(pool, series.TakenOver)
 	opt := ingest.Options{Retention: 14 * 24 * time.Hour}
 	for _, c := range change {
 		c(&opt)
 	}
 	log := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	b := &backend{Ingest: ingest.New(pool, f, l, s, store.NewPartitions(pool, append(series.PartitionedTables(catalog.All()), ledger.PartitionedTables...)), log, opt), fleet: f, pool: pool}
+	b := &backend{Ingest: ingest.New(pool, f, l, s, p, log, opt), fleet: f, pool: pool}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = b.Run(ctx) })

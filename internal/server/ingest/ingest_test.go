@@ -18,7 +18,7 @@ import (
 )
 
 func database(t testing.TB) string {
-	return pgtest.Database(t, pgtest.Server(t, pgtest.StoreMajor(t)), prepared())
+	return pgtest.Database(t, pgtest.Store(t, pgtest.StoreMajor(t)), prepared())
 }
 
 func TestStoredOnce(t *testing.T) {

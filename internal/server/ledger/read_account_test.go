@@ -25,7 +25,7 @@ func us(second int) int64     { return (base + int64(second)) * 1_000_000 }
 
 func tables(t *testing.T) *pgxpool.Pool {
 	t.Helper()
-	url := pgtest.Database(t, pgtest.Server(t, 15))
+	url := pgtest.Database(t, pgtest.Store(t, 15))
 	pool, err := store.Open(url, store.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -34,7 +34,14 @@ func tables(t *testing.T) *pgxpool.Pool {
 	if err := store.Migrate(t.Context(), pool, store.MetricsTable, ledger.Migrations); err != nil {
 		t.Fatal(err)
 	}
-	pgtest.Exec(t, url, `CREATE TABLE ledger_all PARTITION OF ledger DEFAULT`, `INSERT INTO ledger_family VALUES (1, 'a'), (2, 'b'), (3, 'c')`)
+	layout, err := store.FindLayout(t.Context(), pool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !layout.Hypertables {
+		pgtest.Exec(t, url, `CREATE TABLE ledger_all PARTITION OF ledger DEFAULT`)
+	}
+	pgtest.Exec(t, url, `INSERT INTO ledger_family VALUES (1, 'a'), (2, 'b'), (3, 'c')`)
 	return pool
 }
 

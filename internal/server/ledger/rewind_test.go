@@ -23,9 +23,7 @@ func TestClockWentBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	tick := func(second, timeline int) int64 { return us(second) + int64(timeline) }
-	if err := store.NewPartitions(pool, ledger.PartitionedTables).Ensure(t.Context(), us(900), us(1200)); err != nil {
-		t.Fatal(err)
-	}
+	ensure(t, pool, us(900), us(1200))
 	opens := func(from int64, absent string) frame.Schedule {
 		return frame.Schedule{Family: "a", Lane: catalog.Slow, From: from, Every: 10_000_000, Absent: []string{absent}}
 	}

@@ -16,8 +16,8 @@ import (
 	"github.com/pganalytics/pganalytics/internal/server/store"
 )
 
-// PartitionedTables names the tables that are partitioned by day.
-var PartitionedTables = []string{"ledger"}
+// PartitionedTables are the tables that are cut by time.
+var PartitionedTables = []store.Table{{Name: "ledger", Keys: []string{"database", "lane"}}}
 
 // ReasonUnknownFamily is why a tick of a family that our catalog lacks is dropped.
 const ReasonUnknownFamily = "unknown_family"

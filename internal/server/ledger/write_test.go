@@ -19,7 +19,7 @@ import (
 
 func openStore(t *testing.T) *pgxpool.Pool {
 	t.Helper()
-	pool, err := store.Open(pgtest.Database(t, pgtest.Server(t, pgtest.StoreMajor(t))), store.Options{MaxConns: 8})
+	pool, err := store.Open(pgtest.Database(t, pgtest.Store(t, pgtest.StoreMajor(t))), store.Options{MaxConns: 8})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,6 +28,17 @@ func openStore(t *testing.T) *pgxpool.Pool {
 		t.Fatal(err)
 	}
 	return pool
+}
+
+func ensure(t *testing.T, pool *pgxpool.Pool, ticks ...int64) {
+	t.Helper()
+	p, err := store.NewPartitions(t.Context(), pool, ledger.PartitionedTables)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Ensure(t.Context(), ticks...); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestFamilyIDs: backends that start at once agree on ids, and keep them.
@@ -56,9 +67,7 @@ func TestWrite(t *testing.T) {
 	}
 	const s = int64(1e6)
 	tick := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC).UnixMicro()
-	if err := store.NewPartitions(pool, ledger.PartitionedTables).Ensure(t.Context(), tick); err != nil {
-		t.Fatal(err)
-	}
+	ensure(t, pool, tick)
 	stored := func(family, database string, at, since int64) frame.Outcome {
 		return frame.Outcome{Family: family, Database: database, Lane: catalog.Slow, First: tick, Last: tick, N: 1, Code: frame.Stored, At: at, Since: since}
 	}

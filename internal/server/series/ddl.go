@@ -27,6 +27,7 @@ type table struct {
 	name        string
 	columns     []column
 	partitioned bool
+	keys        []string // of partitioned tables: what tells rows of one instance and time apart
 	primary     []string // primary key, none for partitioned tables
 	index       []string // of columns, with DESC where wanted
 	parts       []partIndex
@@ -40,11 +41,11 @@ type partIndex struct {
 }
 
 // DDL gives the statements that create a family's tables and view in an empty
-// database: what Reconcile executes there, and the golden files show.
+// database without TimescaleDB: what Reconcile executes there, and the golden files show.
 func DDL(f *catalog.Family) []string {
 	var out []string
 	for _, t := range tables(f) {
-		out = append(out, t.create()...)
+		out = append(out, t.create(store.Layout{})...)
 	}
 	return append(out, view(f, nil).create()...)
 }
@@ -120,6 +121,7 @@ func tables(f *catalog.Family) []table {
 		name:        rawTable(f),
 		columns:     append(slices.Clone(timeAndInstance), columnsOf(f, catalog.Key, catalog.Counter, catalog.Gauge)...),
 		partitioned: true,
+		keys:        names(keys),
 		index:       []string{"instance_id", "time"},
 		parts:       partIndexes(f),
 	}}
@@ -136,6 +138,7 @@ func tables(f *catalog.Family) []table {
 			columns: slices.Concat(timeAndInstance, []column{{"kind", "smallint", true}, {"since", "timestamptz", true}, {"at", "timestamptz", true}},
 				sumKeys(f), columnsOf(f, catalog.Counter)),
 			partitioned: true,
+			keys:        append([]string{"kind"}, f.Sums...),
 			index:       []string{"instance_id", "time"},
 		})
 	}
@@ -186,7 +189,7 @@ func (c column) sql() string {
 	return s
 }
 
-func (t table) create() []string {
+func (t table) create(layout store.Layout) []string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "CREATE TABLE %s (", store.Quote(t.name))
 	for i, c := range t.columns {
@@ -200,9 +203,12 @@ func (t table) create() []string {
 	}
 	b.WriteString("\n)")
 	if t.partitioned {
-		b.WriteString(" PARTITION BY RANGE (time)")
+		b.WriteString(layout.PartitionBy())
 	}
 	out := []string{b.String()}
+	if t.partitioned {
+		out = append(out, layout.Cut(t.name)...)
+	}
 	if len(t.index) > 0 {
 		out = append(out, fmt.Sprintf("CREATE INDEX ON %s (%s)", store.Quote(t.name), quoteList(t.index)))
 	}

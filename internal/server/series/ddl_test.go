@@ -62,7 +62,7 @@ func migrate(t *testing.T, url string) {
 
 // TestReconcileTwice starts several backends at once on an empty database, then again.
 func TestReconcileConcurrently(t *testing.T) {
-	url := pgtest.Database(t, pgtest.Server(t, pgtest.StoreMajor(t)))
+	url := pgtest.Database(t, pgtest.Store(t, pgtest.StoreMajor(t)))
 	for range 2 {
 		var wg sync.WaitGroup
 		for range 4 {
@@ -91,7 +91,7 @@ func TestReconcileConcurrently(t *testing.T) {
 
 // TestReconcileWidens meets a store of an older catalog, with rows and a user's own view on ours.
 func TestReconcileWidens(t *testing.T) {
-	url := pgtest.Database(t, pgtest.Server(t, pgtest.StoreMajor(t)))
+	url := pgtest.Database(t, pgtest.Store(t, pgtest.StoreMajor(t)))
 	migrate(t, url)
 	newer := *catalog.Lookup("wal")
 	older := newer

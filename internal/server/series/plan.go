@@ -81,13 +81,13 @@ func columnNames(cols []*catalog.Column) []string {
 // Knows says whether the catalog has a family.
 func (s *Series) Knows(family string) bool { return s.plans[family] != nil }
 
-// PartitionedTables names the tables of families that are partitioned by day.
-func PartitionedTables(families []*catalog.Family) []string {
-	var out []string
+// PartitionedTables gives the tables of families that are cut by time.
+func PartitionedTables(families []*catalog.Family) []store.Table {
+	var out []store.Table
 	for _, f := range families {
 		for _, t := range tables(f) {
 			if t.partitioned {
-				out = append(out, t.name)
+				out = append(out, store.Table{Name: t.name, Keys: t.keys})
 			}
 		}
 	}

@@ -27,6 +27,10 @@ var reserved = []string{"fleet_", "ledger", "ingest_", "series_", "metrics", "pg
 // backends at once, also of different versions, and while others read and write.
 // A table that has one of our columns with another type is an error.
 func Reconcile(ctx context.Context, pool *pgxpool.Pool, families []*catalog.Family) error {
+	layout, err := store.FindLayout(ctx, pool)
+	if err != nil {
+		return err
+	}
 	for _, f := range families {
 		for _, p := range reserved {
 			if strings.HasPrefix(f.Name, p) {
@@ -37,7 +41,7 @@ func Reconcile(ctx context.Context, pool *pgxpool.Pool, families []*catalog.Fami
 		// ask briefly, and again.
 		var err error
 		for range 50 {
-			err = reconcile(ctx, pool, f)
+			err = reconcile(ctx, pool, layout, f)
 			var pe *pgconn.PgError
 			if !errors.As(err, &pe) || pe.Code != "55P03" && pe.Code != "40P01" {
 				break
@@ -55,7 +59,7 @@ func Reconcile(ctx context.Context, pool *pgxpool.Pool, families []*catalog.Fami
 	return nil
 }
 
-func reconcile(ctx context.Context, pool *pgxpool.Pool, f *catalog.Family) error {
+func reconcile(ctx context.Context, pool *pgxpool.Pool, layout store.Layout, f *catalog.Family) error {
 	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(lockDDL)); err != nil {
 			return err
@@ -70,7 +74,7 @@ func reconcile(ctx context.Context, pool *pgxpool.Pool, f *catalog.Family) error
 				return err
 			}
 			if len(have) == 0 {
-				todo = append(todo, t.create()...)
+				todo = append(todo, t.create(layout)...)
 				continue
 			}
 			for _, c := range t.columns {

@@ -23,7 +23,7 @@ import (
 // open gives a prepared database with the instances 1 and 2.
 func open(t *testing.T) (*pgxpool.Pool, *series.Series) {
 	t.Helper()
-	url := pgtest.Database(t, pgtest.Server(t, pgtest.StoreMajor(t)))
+	url := pgtest.Database(t, pgtest.Store(t, pgtest.StoreMajor(t)))
 	migrate(t, url)
 	pool, err := store.Open(url, store.Options{MaxConns: 4})
 	if err != nil {
@@ -46,10 +46,14 @@ var day = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC).UnixMicro()
 
 func write(t *testing.T, pool *pgxpool.Pool, s *series.Series, contents ...*series.Content) {
 	t.Helper()
-	if err := store.NewPartitions(pool, append(series.PartitionedTables(catalog.All()), ledger.PartitionedTables...)).Ensure(t.Context(), day); err != nil {
+	p, err := store.NewPartitions(t.Context(), pool, append(series.PartitionedTables(catalog.All()), ledger.PartitionedTables...))
+	if err != nil {
 		t.Fatal(err)
 	}
-	err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
+	if err := p.Ensure(t.Context(), day); err != nil {
+		t.Fatal(err)
+	}
+	err = pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
 		var rows []store.CopyRows
 		for _, c := range contents {
 			rows = append(rows, c.Copies...)

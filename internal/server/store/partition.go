@@ -21,25 +21,43 @@ const lockExpire = 0x70676133
 // day is the width of a partition, in microseconds; days are those of UTC.
 const day = int64(24 * time.Hour / time.Microsecond)
 
-// Partitions makes and drops the daily partitions of tables that are partitioned by a
-// column time: <table>_pYYYYMMDD.
+// Table is a table that is cut by its column time.
+type Table struct {
+	Name string
+	// Keys tell the rows of one instance and time apart.
+	Keys []string
+}
+
+// Partitions makes and drops the days of tables that are cut by a column time: partitions
+// <table>_pYYYYMMDD, or TimescaleDB's chunks, which need no making.
 type Partitions struct {
 	pool   *pgxpool.Pool
-	tables []string
+	layout Layout
+	tables []Table
 
 	mu   sync.Mutex // guards have
 	have map[int64]bool
 }
 
 // NewPartitions is for tables that exist.
-func NewPartitions(pool *pgxpool.Pool, tables []string) *Partitions {
-	tables = slices.Sorted(slices.Values(tables))
-	return &Partitions{pool: pool, tables: tables, have: map[int64]bool{}}
+func NewPartitions(ctx context.Context, pool *pgxpool.Pool, tables []Table) (*Partitions, error) {
+	layout, err := FindLayout(ctx, pool)
+	if err != nil {
+		return nil, err
+	}
+	tables = slices.SortedFunc(slices.Values(tables), func(a, b Table) int { return strings.Compare(a.Name, b.Name) })
+	return &Partitions{pool: pool, layout: layout, tables: tables, have: map[int64]bool{}}, nil
 }
+
+// Layout is that of the database.
+func (p *Partitions) Layout() Layout { return p.layout }
 
 // Ensure makes the partitions of the days that hold the given times (microseconds).
 // What this process made before costs nothing.
 func (p *Partitions) Ensure(ctx context.Context, times ...int64) error {
+	if p.layout.Hypertables {
+		return nil // whoever inserts the first row of a day makes its chunk
+	}
 	var days []int64
 	p.mu.Lock()
 	for _, us := range times {
@@ -83,7 +101,7 @@ func (p *Partitions) make(ctx context.Context, d int64) error {
 			return err
 		}
 		from, to := time.UnixMicro(d*day).UTC().Format(time.RFC3339), time.UnixMicro((d+1)*day).UTC().Format(time.RFC3339)
-		for _, t := range p.tables {
+		for _, t := range p.names() {
 			name := t + "_p" + dayName(d)
 			var exists, attached bool
 			err := tx.QueryRow(ctx, `SELECT to_regclass($1) IS NOT NULL, EXISTS (SELECT FROM pg_inherits
@@ -108,7 +126,7 @@ func (p *Partitions) make(ctx context.Context, d int64) error {
 	})
 }
 
-// Expire drops the partitions that hold nothing younger than the cutoff (microseconds), and
+// Expire drops the partitions or chunks that hold nothing younger than the cutoff (microseconds), and
 // gives their names. A reader of an old partition delays it, and is not delayed by it.
 func (p *Partitions) Expire(ctx context.Context, cutoff int64) ([]string, error) {
 	last := floorDiv(cutoff, day) - 1 // the youngest day to go
@@ -130,7 +148,10 @@ func (p *Partitions) Expire(ctx context.Context, cutoff int64) ([]string, error)
 		}
 	}()
 	var dropped []string
-	for _, t := range p.tables {
+	if p.layout.Hypertables {
+		return p.dropChunks(ctx, cutoff)
+	}
+	for _, t := range p.names() {
 		rows, err := conn.Query(ctx, `SELECT c.relname, i.inhrelid IS NOT NULL, coalesce(i.inhdetachpending, false)
 			FROM pg_class c LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
 			WHERE c.relkind = 'r' AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass($1))

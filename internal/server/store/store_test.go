@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/pganalytics/pganalytics/internal/pgserver/pgtest"
 	"github.com/pganalytics/pganalytics/internal/server/store"
 )
@@ -32,6 +34,14 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%s: %v", url, err)
 		}
 	}
+}
+
+func partitions(t *testing.T, pool *pgxpool.Pool) *store.Partitions {
+	p, err := store.NewPartitions(context.Background(), pool, []store.Table{{Name: "b_raw"}, {Name: "a_raw"}})
+	if err != nil {
+		t.Error(err)
+	}
+	return p
 }
 
 func TestPartitions(t *testing.T) {
@@ -61,7 +71,7 @@ func TestPartitions(t *testing.T) {
 		wg.Go(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 			defer cancel()
-			if err := store.NewPartitions(pool, []string{"b_raw", "a_raw"}).Ensure(ctx, days...); err != nil {
+			if err := partitions(t, pool).Ensure(ctx, days...); err != nil {
 				t.Error(err)
 			}
 		})
@@ -83,7 +93,7 @@ func TestPartitions(t *testing.T) {
 	}
 	// One was detached by a process that died before it could drop it.
 	pgtest.Exec(t, url, "ALTER TABLE b_raw DETACH PARTITION b_raw_p20260301")
-	p := store.NewPartitions(pool, []string{"b_raw", "a_raw"})
+	p := partitions(t, pool)
 	dropped, err := p.Expire(t.Context(), us("2026-03-02T18:00:00Z"))
 	if err != nil || strings.Join(dropped, " ") != "a_raw_p20260301 b_raw_p20260301" {
 		t.Fatal(dropped, err)

@@ -23,7 +23,14 @@ CREATE TABLE ledger_schedule (
 );
 CREATE INDEX ON ledger_schedule (instance_id, family, valid_from);
 
-CREATE TABLE ledger (
+-- Here a new database gets its layout, for good (store.FindLayout): all tables that are cut by time
+-- follow this one.
+-- +goose StatementBegin
+DO $$
+DECLARE
+	timescale boolean := coalesce((SELECT string_to_array(substring(extversion FROM '^[0-9]+[.][0-9]+'), '.')::int[] >= '{2,18}' FROM pg_extension WHERE extname = 'timescaledb'), false);
+BEGIN
+	EXECUTE 'CREATE TABLE ledger (
     time        timestamptz NOT NULL,
     instance_id bigint NOT NULL,
     lane        text NOT NULL,
@@ -31,7 +38,12 @@ CREATE TABLE ledger (
     families    smallint[] NOT NULL,
     at_ms       integer[] NOT NULL,
     since_ms    integer[] NOT NULL
-) PARTITION BY RANGE (time);
+)' || CASE WHEN timescale THEN '' ELSE ' PARTITION BY RANGE (time)' END;
+	IF timescale THEN
+		PERFORM create_hypertable('ledger', by_range('time', interval '1 day'), create_default_indexes => false);
+	END IF;
+END $$;
+-- +goose StatementEnd
 CREATE INDEX ON ledger (instance_id, time);
 
 CREATE TABLE ledger_exception (
