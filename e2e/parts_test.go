@@ -35,11 +35,10 @@ func newParts(t *testing.T, major int, settings ...string) *parts {
 	t.Helper()
 	p := &parts{t: t, dir: pgtest.Dir(t), address: freeAddress(t)}
 	p.watched = pgtest.Private(t, major, settings...)
-	p.store = pgtest.Private(t, pgtest.StoreMajor(t), "fsync=on") // a store without fsync is refused
-	pgtest.Exec(t, p.store.URL("postgres"), "CREATE DATABASE metrics")
+	p.store = pgtest.PrivateStore(t, pgtest.StoreMajor(t), "fsync=on") // a store without fsync is refused
 	pgtest.Exec(t, p.watched.URL("postgres"), "CREATE EXTENSION pg_stat_statements",
 		"CREATE ROLE pganalytics LOGIN CONNECTION LIMIT 10", "GRANT pg_monitor TO pganalytics")
-	p.metrics = p.store.URL("metrics")
+	p.metrics = pgtest.Create(t, p.store, "metrics")
 	p.client = &client{t: t, base: "http://" + p.address}
 	p.config = filepath.Join(p.dir, "collector.toml")
 	return p

@@ -52,10 +52,11 @@ func (b *Backend) Health(ctx context.Context) api.Health {
 			detail = err.Error()
 		}
 	}
+	layout := detail
 	if ok && st != nil {
-		detail = st.partitions.Layout().Detail
+		layout = st.partitions.Layout().Detail
 	}
-	set("timescale", detail, ok)
+	set("timescale", layout, ok)
 	if b.app != b.metrics {
 		detail, ok = ping(ctx, b.app)
 	}

@@ -82,6 +82,17 @@ func PrivateStore(t testing.TB, major int, settings ...string) *Cluster {
 	return own
 }
 
+// Create makes a database of a given name, with TimescaleDB if the server's databases have it. It
+// goes with a private server; nobody drops it before.
+func Create(t testing.TB, c *Cluster, name string) string {
+	t.Helper()
+	Exec(t, c.URL("postgres"), "CREATE DATABASE "+quote(name))
+	if c.timescale {
+		Exec(t, c.URL(name), "CREATE EXTENSION timescaledb")
+	}
+	return c.URL(name)
+}
+
 // Timescale gives the server of PGA_TEST_TIMESCALE_URL, or skips the test.
 func Timescale(t testing.TB) *Cluster {
 	t.Helper()

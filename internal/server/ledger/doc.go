@@ -19,7 +19,8 @@
 //	    before its `at` (0: the read only set baselines). at_ms and since_ms have one element when
 //	    it holds for all families: at_ms[least(i, cardinality(at_ms))]. Several rows may have the
 //	    same (instance_id, database, lane, time), from rounds over different databases, never with
-//	    the same family. Daily partitions ledger_pYYYYMMDD (UTC).
+//	    the same family. Daily partitions ledger_pYYYYMMDD (UTC), or
+//	    a hypertable.
 //
 //	ledger_exception (instance_id, first, last, n, every_us, lane, database, family, outcome,
 //	    reason, detail)

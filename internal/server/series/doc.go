@@ -37,6 +37,9 @@
 //	    What the servers themselves forgot: beside every total. upper is {column: wire units} or
 //	    NULL. reason collector_change has family '': all families of the instance.
 //
+// Where the database has TimescaleDB, what has daily partitions here is a hypertable with chunks of a
+// day instead: the same columns and indexes, segments by instance_id ordered by (keys, time DESC).
+//
 // Types: Int bigint, Float double precision, Text text, Time timestamptz, Bool boolean.
 package series
 

@@ -1,6 +1,7 @@
 // Package store opens the backend's databases: connections, the checks that a
-// store must pass before anything is promised on it, and the migrations of
-// hand-written tables, which each package embeds for its own.
+// store must pass before anything is promised on it, the migrations of
+// hand-written tables, which each package embeds for its own, and the days of
+// tables that are cut by time: partitions, or TimescaleDB's hypertables.
 package store
 
 import (
