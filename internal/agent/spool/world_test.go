@@ -161,7 +161,7 @@ func (w *world) open() {
 	}
 	w.fresh = w.fresh || w.asked < min(corrupt, 1)
 	for key := range w.base {
-		if _, was := w.voided[key]; !was && !slices.Contains(rec.Keys, key) && (len(rec.Lost) > 0 || rec.TornBytes > 0) {
+		if _, was := w.voided[key]; !was && !slices.Contains(rec.Keys, key) && (len(rec.Lost) > 0 || rec.TornBytes+rec.QuarantinedBytes > 0) {
 			w.razed[key] = true
 		}
 	}
