@@ -151,5 +151,9 @@ func (b *Backend) Keep(ctx context.Context) error {
 	if len(dropped) > 0 {
 		b.log.Info("old days dropped", "count", len(dropped), "oldest", dropped[0])
 	}
-	return errors.Join(err, st.makeAhead(ctx), st.partitions.CheckJobs(ctx), st.ingest.Retain(ctx), st.ledger.Retain(ctx, b.metrics, cutoff), st.series.Retain(ctx, cutoff))
+	ran, failed := st.partitions.RunJobs(ctx)
+	if len(ran) > 0 {
+		b.log.Warn("policies run that TimescaleDB's workers did not, see timescaledb_information.job_errors", "count", len(ran), "first", ran[0])
+	}
+	return errors.Join(err, failed, st.makeAhead(ctx), st.ingest.Retain(ctx), st.ledger.Retain(ctx, b.metrics, cutoff), st.series.Retain(ctx, cutoff))
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -129,28 +130,57 @@ func (p *Partitions) dropChunks(ctx context.Context, cutoff int64) ([]string, er
 	return dropped, nil
 }
 
-// CheckJobs is an error that names the jobs of our hypertables whose last run failed, or which
-// TimescaleDB has not run for a day.
-func (p *Partitions) CheckJobs(ctx context.Context) error {
+// RunJobs runs the policies of our hypertables that TimescaleDB's own workers fail to run, or have
+// not run for a day, and names them: without workers to spare nothing would be compressed, and those
+// of 2.28.3 do nothing on PostgreSQL 15.20, which refuses what they do with portals. A job that was
+// unscheduled is left alone.
+func (p *Partitions) RunJobs(ctx context.Context) ([]string, error) {
 	if !p.layout.Columnstore {
-		return nil
+		return nil, nil
 	}
-	rows, err := p.pool.Query(ctx, `SELECT j.hypertable_name || ' (' || j.proc_name || ' ' || j.job_id || ')'
+	conn, err := p.pool.Acquire(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look at TimescaleDB's jobs: %w", err)
+	}
+	defer conn.Release()
+	rows, err := conn.Query(ctx, `SELECT j.job_id, j.hypertable_name || ' (' || j.proc_name || ')'
 		FROM timescaledb_information.jobs j LEFT JOIN timescaledb_information.job_stats s USING (job_id)
 		WHERE j.hypertable_schema = (SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass($1)) AND j.hypertable_name = ANY ($2)
-		AND (NOT j.scheduled OR s.last_run_status = 'Failed' OR greatest(s.last_successful_finish, j.initial_start) < now() - interval '1 day') ORDER BY 1`,
+		AND j.scheduled AND s.job_status IS DISTINCT FROM 'Running'
+		AND (s.last_run_status = 'Failed' OR greatest(s.last_successful_finish, j.initial_start) < now() - interval '1 day') ORDER BY 2`,
 		Quote(firstTable), p.names())
 	if err != nil {
-		return fmt.Errorf("check TimescaleDB's jobs: %w", err)
+		return nil, fmt.Errorf("look at TimescaleDB's jobs: %w", err)
 	}
-	late, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return fmt.Errorf("check TimescaleDB's jobs: %w", err)
+	type job struct {
+		id   int32
+		name string
 	}
-	if len(late) > 0 {
-		return fmt.Errorf("%d of TimescaleDB's jobs fail or don't run, the first is %s: see timescaledb_information.job_errors", len(late), late[0])
+	jobs, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (x job, err error) {
+		err = r.Scan(&x.id, &x.name)
+		return x, err
+	})
+	if err != nil || len(jobs) == 0 {
+		return nil, err
 	}
-	return nil
+	if _, err := conn.Exec(ctx, "SET lock_timeout = '5s'"); err != nil { // others wait behind us
+		return nil, fmt.Errorf("run TimescaleDB's jobs: %w", err)
+	}
+	defer func() {
+		if _, err := conn.Exec(context.WithoutCancel(ctx), "RESET lock_timeout"); err != nil {
+			_ = conn.Conn().Close(context.WithoutCancel(ctx))
+		}
+	}()
+	var ran []string
+	var errs []error
+	for _, j := range jobs {
+		if _, err := conn.Exec(ctx, fmt.Sprintf("CALL run_job(%d)", j.id)); err != nil {
+			errs = append(errs, fmt.Errorf("run TimescaleDB's job %d of %s: %w", j.id, j.name, err))
+			continue
+		}
+		ran = append(ran, j.name)
+	}
+	return ran, errors.Join(errs...)
 }
 
 func (p *Partitions) names() []string {
