@@ -153,7 +153,7 @@ func (b *Backend) Keep(ctx context.Context) error {
 	}
 	ran, failed := st.partitions.RunJobs(ctx)
 	if len(ran) > 0 {
-		b.log.Warn("policies run that TimescaleDB's workers did not, see timescaledb_information.job_errors", "count", len(ran), "first", ran[0])
+		b.log.Warn("policies run that TimescaleDB's workers did not", "count", len(ran), "first", ran[0])
 	}
 	return errors.Join(err, failed, st.makeAhead(ctx), st.ingest.Retain(ctx), st.ledger.Retain(ctx, b.metrics, cutoff), st.series.Retain(ctx, cutoff))
 }
