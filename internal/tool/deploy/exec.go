@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -51,10 +52,12 @@ func (r *runner) run(ctx context.Context, c command) (string, error) {
 	cmd.WaitDelay = 5 * time.Second
 	// A terminal's Ctrl-C is ours to handle: compose would leave things half done.
 	detach(cmd)
-	var stdout, all bytes.Buffer
-	cmd.Stdout, cmd.Stderr = io.MultiWriter(&stdout, &all), &all
+	// Both streams are copied at the same time, and both end in these two.
+	var stdout, both bytes.Buffer
+	all, out := &shared{to: &both}, &shared{to: indent{r.out}}
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(&stdout, all), all
 	if c.show {
-		cmd.Stdout, cmd.Stderr = io.MultiWriter(&stdout, &all, indent{r.out}), io.MultiWriter(&all, indent{r.out})
+		cmd.Stdout, cmd.Stderr = io.MultiWriter(&stdout, all, out), io.MultiWriter(all, out)
 	}
 	err := cmd.Run()
 	if err == nil {
@@ -63,7 +66,7 @@ func (r *runner) run(ctx context.Context, c command) (string, error) {
 	if ctx.Err() != nil {
 		err = fmt.Errorf("%w (limit %s)", context.Cause(ctx), c.limit)
 	}
-	if tail := tail(all.String(), 8); tail != "" && !c.show {
+	if tail := tail(both.String(), 8); tail != "" && !c.show {
 		err = fmt.Errorf("%w:\n%s", err, tail)
 	}
 	return strings.TrimSpace(stdout.String()), fmt.Errorf("%s: %w", c, err)
@@ -86,6 +89,19 @@ func tail(s string, n int) string {
 }
 
 func missing(err error) bool { return errors.Is(err, exec.ErrNotFound) }
+
+// shared is a writer of several goroutines.
+type shared struct {
+	mu sync.Mutex
+	to io.Writer
+}
+
+// Write implements io.Writer.
+func (w *shared) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.to.Write(p)
+}
 
 // indent sets a command's output apart.
 type indent struct{ to io.Writer }
