@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pganalytics/pganalytics/internal/agent/target"
 	"github.com/pganalytics/pganalytics/internal/catalog"
 )
 
@@ -229,10 +230,10 @@ func (c *Config) validateBackend() []error {
 	}
 	u, err := url.Parse(c.Backend.URL)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-		return []error{fmt.Errorf("backend.url = %q: want http(s)://HOST[:PORT]", maskURL(c.Backend.URL))}
+		return []error{fmt.Errorf("backend.url = %q: want http(s)://HOST[:PORT]", target.MaskURL(c.Backend.URL))}
 	}
 	if u.User != nil {
-		return []error{fmt.Errorf("backend.url = %q: want no user or password in it (see backend.token_file)", maskURL(c.Backend.URL))}
+		return []error{fmt.Errorf("backend.url = %q: want no user or password in it (see backend.token_file)", target.MaskURL(c.Backend.URL))}
 	}
 	return nil
 }
@@ -254,7 +255,7 @@ func (c *Config) validateInstances() []error {
 		case in.URL == "":
 			errs = append(errs, fmt.Errorf("%s is missing: want postgres://USER@HOST[:PORT]/DATABASE", key("url")))
 		case err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql"):
-			bad("url", strconv.Quote(maskURL(in.URL)), "postgres://USER@HOST[:PORT]/DATABASE")
+			bad("url", strconv.Quote(target.MaskURL(in.URL)), "postgres://USER@HOST[:PORT]/DATABASE")
 		}
 		if !isLine(in.Name, 200) {
 			bad("name", strconv.Quote(in.Name), "1 to 200 printable characters (or a url with a host)")
@@ -364,18 +365,4 @@ func familyNames() string {
 func isLine(s string, limit int) bool {
 	return s != "" && len(s) <= limit && strings.TrimSpace(s) == s &&
 		strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || r == '�' }) < 0
-}
-
-// maskURL is a URL for messages: whatever may be a password is left out, also when
-// it can't be parsed.
-func maskURL(raw string) string {
-	scheme, rest, ok := strings.Cut(raw, "://")
-	if !ok {
-		return "***"
-	}
-	rest, _, _ = strings.Cut(rest, "?")
-	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
-		rest = "***@" + rest[i+1:]
-	}
-	return scheme + "://" + rest
 }

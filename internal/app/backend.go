@@ -16,7 +16,10 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/pganalytics/pganalytics/internal/agent/target"
 	"github.com/pganalytics/pganalytics/internal/server"
+	"github.com/pganalytics/pganalytics/internal/server/api"
+	"github.com/pganalytics/pganalytics/internal/server/ratelimit"
 	"github.com/pganalytics/pganalytics/web"
 )
 
@@ -33,7 +36,10 @@ func (*backendCommand) Help() string {
   TLS_CERT, TLS_KEY  files in PEM; both or none
   LOG_LEVEL        debug, info, warn or error (info)        LOG_FORMAT  text or json (text)
   PGANALYTICS_API_TOKEN_FILE, PGANALYTICS_REGISTRATION_TOKEN_FILE
-                   one line each; made with mode 0600 when missing`
+                   one line each; made with mode 0600 when missing
+  PGANALYTICS_RATE_PUSH, PGANALYTICS_RATE_REGISTER, PGANALYTICS_RATE_SIGN_IN
+                   how often a collector may push ("20/s burst 200"), an address register collectors
+                   ("10/s burst 500") and sign in ("1/s burst 20"); off for no limit`
 }
 
 // Run serves until it is told to end.
@@ -46,6 +52,9 @@ func (c *backendCommand) Run(ctx context.Context, con *console) error {
 	}
 	if (o.certFile == "") != (o.keyFile == "") {
 		return usagef("TLS_CERT = %q, TLS_KEY = %q: want both or none", o.certFile, o.keyFile)
+	}
+	if o.limits, err = rateLimits(con); err != nil {
+		return err
 	}
 	if o.retention, err = parseTime("--retention", c.Retention, 24*time.Hour, 3650*24*time.Hour); err != nil {
 		return err
@@ -99,7 +108,7 @@ func databases(con *console) (metricsURL, appURL string, err error) {
 		url  *string
 	}{{"DATABASE_URL", &appURL}, {"TIMESCALE_URL", &metricsURL}} {
 		if *v.url = con.getenv(v.name); *v.url != "" && !databaseURL(*v.url) {
-			return "", "", usagef("%s = %q: want postgres://USER:PASSWORD@HOST:PORT/DATABASE", v.name, maskedURL(*v.url))
+			return "", "", usagef("%s = %q: want postgres://USER:PASSWORD@HOST:PORT/DATABASE", v.name, target.MaskURL(*v.url))
 		}
 	}
 	metricsURL, appURL = cmp.Or(metricsURL, appURL), cmp.Or(appURL, metricsURL)
@@ -120,12 +129,40 @@ func databaseURL(raw string) bool {
 	return err == nil
 }
 
+// Variables of rateLimits.
+const (
+	ratePush     = "PGANALYTICS_RATE_PUSH"
+	rateRegister = "PGANALYTICS_RATE_REGISTER"
+	rateSignIn   = "PGANALYTICS_RATE_SIGN_IN"
+)
+
+// rateLimits are the defaults where the environment says nothing.
+func rateLimits(con *console) (api.Limits, error) {
+	l := api.DefaultLimits
+	for _, v := range []struct {
+		name string
+		into *ratelimit.Limit
+	}{{ratePush, &l.Push}, {rateRegister, &l.Register}, {rateSignIn, &l.SignIn}} {
+		text := con.getenv(v.name)
+		if text == "" {
+			continue
+		}
+		limit, err := ratelimit.Parse(text)
+		if err != nil {
+			return l, usagef("%s = %w", v.name, err)
+		}
+		*v.into = limit
+	}
+	return l, nil
+}
+
 type backendOptions struct {
 	metricsURL, appURL                  string
 	listener                            net.Listener
 	certFile, keyFile                   string
 	apiTokenFile, registrationTokenFile string
 	retention                           time.Duration
+	limits                              api.Limits
 	log                                 *slog.Logger
 	startup                             *startup
 	storeHealth                         func() error
@@ -139,7 +176,7 @@ type backend struct{ *server.Backend }
 func startBackend(stages *stages, o backendOptions) (*backend, error) {
 	cfg := server.Config{
 		Version: Version, MetricsURL: o.metricsURL, AppURL: o.appURL, Listener: o.listener, Retention: o.retention,
-		APITokenFile: o.apiTokenFile, RegistrationTokenFile: o.registrationTokenFile, Demo: o.demo,
+		APITokenFile: o.apiTokenFile, RegistrationTokenFile: o.registrationTokenFile, Demo: o.demo, Limits: o.limits,
 		UI: web.Handler(), StoreHealth: o.storeHealth, Log: o.log,
 	}
 	if !web.Built() {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pganalytics/pganalytics/internal/agent"
+	"github.com/pganalytics/pganalytics/internal/agent/target"
 )
 
 // checkPatience bounds the one request of a check.
@@ -47,7 +48,7 @@ func checkBackend(ctx context.Context, cfg agent.Config, w io.Writer) (ok bool) 
 	base := strings.TrimRight(cfg.Backend.URL, "/")
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/api/v1/collectors/register", http.NoBody)
 	if err != nil {
-		say("failed", "backend.url = %q: %s", maskedURL(base), err)
+		say("failed", "backend.url = %q: %s", target.MaskURL(base), err)
 		return ok
 	}
 	request.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))

@@ -22,7 +22,7 @@ import (
 const envPrefix = "PGANALYTICS_"
 
 // otherVariables are PGANALYTICS_ names that are no collector keys.
-var otherVariables = []string{"PGANALYTICS_API_TOKEN_FILE", "PGANALYTICS_REGISTRATION_TOKEN_FILE", "PGANALYTICS_TOKEN"}
+var otherVariables = []string{"PGANALYTICS_API_TOKEN_FILE", "PGANALYTICS_REGISTRATION_TOKEN_FILE", "PGANALYTICS_TOKEN", ratePush, rateRegister, rateSignIn}
 
 // loadCollector reads a collector's configuration: defaults, then the file ("" for
 // none), then the environment. Warnings are for the log. Every error names file,

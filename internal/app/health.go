@@ -20,6 +20,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/pganalytics/pganalytics/internal/agent/target"
 )
 
 type healthCommand struct {
@@ -128,10 +130,10 @@ func backendAddress(raw, dataDir string) (string, error) {
 	case raw != "":
 		u, err := url.Parse(raw)
 		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
-			return "", usagef("--url = %q: want http(s)://HOST[:PORT]", maskedURL(raw))
+			return "", usagef("--url = %q: want http(s)://HOST[:PORT]", target.MaskURL(raw))
 		}
 		if u.User != nil {
-			return "", usagef("--url = %q: want no user or password in it", maskedURL(raw))
+			return "", usagef("--url = %q: want no user or password in it", target.MaskURL(raw))
 		}
 		return strings.TrimRight(raw, "/"), nil
 	case dataDir == "":

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/pganalytics/pganalytics/internal/agent/target"
 	"github.com/pganalytics/pganalytics/internal/server"
 	"github.com/pganalytics/pganalytics/internal/server/store"
 )
@@ -27,7 +28,7 @@ const (
 // version: what is wrong with it is told before anything builds on it. A store that goes
 // away later is waited for.
 func prepareStore(ctx context.Context, url string) error {
-	name := fmt.Sprintf("--store %q", maskedURL(url))
+	name := fmt.Sprintf("--store %q", target.MaskURL(url))
 	deadline := time.Now().Add(storePatience)
 	var why error
 	for {

@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/pganalytics/pganalytics/internal/agent"
+	"github.com/pganalytics/pganalytics/internal/agent/target"
 	"github.com/pganalytics/pganalytics/internal/app/demo"
 	"github.com/pganalytics/pganalytics/internal/pgserver"
+	"github.com/pganalytics/pganalytics/internal/server/api"
 )
 
 type upCommand struct {
@@ -28,6 +30,7 @@ type upCommand struct {
 	Instances   []string `arg:"" optional:"" name:"INSTANCE_URL" help:"Servers to watch: postgres://USER@HOST:PORT/DATABASE. All their databases are watched."`
 
 	retention time.Duration
+	limits    api.Limits
 	started   *startup
 	log       *slog.Logger
 	hurry     <-chan struct{} // closed when the user has asked twice for the end
@@ -108,7 +111,7 @@ func (c *upCommand) start(stages *stages, con *console, cfg agent.Config, listen
 	back, err := startBackend(stages, backendOptions{
 		metricsURL: storeURL, appURL: storeURL, listener: listener, retention: c.retention, log: c.log,
 		apiTokenFile: filepath.Join(c.DataDir, tokenFile), registrationTokenFile: filepath.Join(c.DataDir, registrationFile),
-		startup: c.started, storeHealth: storeHealth, demo: c.Demo,
+		startup: c.started, storeHealth: storeHealth, demo: c.Demo, limits: c.limits,
 	})
 	if err != nil {
 		end("", err)
@@ -164,7 +167,7 @@ func (c *upCommand) startStore(stages *stages) (string, func() error, error) {
 	end := c.started.begin("Store", "starting")
 	if c.Store != "" {
 		err := prepareStore(stages.context(), c.Store)
-		end(maskedURL(c.Store), err)
+		end(target.MaskURL(c.Store), err)
 		return c.Store, nil, err
 	}
 	dir := filepath.Join(c.DataDir, storeDir)

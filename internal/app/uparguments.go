@@ -54,6 +54,9 @@ func (c *upCommand) check(con *console) (agent.Config, error) {
 		}
 		cfg.Collector.Interval = int(interval / time.Second)
 	}
+	if c.limits, err = rateLimits(con); err != nil {
+		return cfg, err
+	}
 	if c.retention, err = parseTime("--retention", c.Retention, 24*time.Hour, 3650*24*time.Hour); err != nil {
 		return cfg, err
 	}
@@ -94,9 +97,9 @@ func instancesOf(urls []string) ([]agent.InstanceConfig, error) {
 		twice := func(in agent.InstanceConfig) bool { return in.Name == name }
 		switch i := slices.IndexFunc(list, twice); {
 		case err != nil:
-			errs = append(errs, fmt.Errorf("INSTANCE_URL %q: %w", maskedURL(raw), err))
+			errs = append(errs, fmt.Errorf("INSTANCE_URL %q: %w", target.MaskURL(raw), err))
 		case i >= 0:
-			errs = append(errs, fmt.Errorf("INSTANCE_URL %q: %s is already watched as %q; name it once, all of its databases are watched", maskedURL(raw), name, maskedURL(list[i].URL)))
+			errs = append(errs, fmt.Errorf("INSTANCE_URL %q: %s is already watched as %q; name it once, all of its databases are watched", target.MaskURL(raw), name, target.MaskURL(list[i].URL)))
 		default:
 			list = append(list, agent.InstanceConfig{Name: name, URL: raw})
 		}
@@ -144,7 +147,7 @@ func checkStoreURL(raw string) error {
 	if u, err := url.Parse(raw); err == nil && databaseURL(raw) && (u.Host != "" || u.Query().Get("host") != "") {
 		return nil
 	}
-	return usagef("--store = %q: want postgres://USER@HOST:PORT/DATABASE", maskedURL(raw))
+	return usagef("--store = %q: want postgres://USER@HOST:PORT/DATABASE", target.MaskURL(raw))
 }
 
 var timeSpan = regexp.MustCompile(`^(\d+)d$`)
@@ -174,25 +177,4 @@ func span(d time.Duration) string {
 func validPort(s string) bool {
 	n, err := strconv.Atoi(s)
 	return err == nil && n >= 0 && n <= 65535
-}
-
-// maskedURL is a URL that may be shown: scheme, host and path. What can't be told from
-// a password written without its %XX is left out.
-func maskedURL(raw string) string {
-	scheme, rest, ok := strings.Cut(raw, "://")
-	if !ok {
-		return "***"
-	}
-	if i := strings.IndexAny(rest, "?#"); i >= 0 {
-		if strings.Contains(rest[i:], "@") {
-			return scheme + "://***"
-		}
-		rest = rest[:i]
-	}
-	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
-		rest = "***@" + rest[i+1:]
-	} else if _, err := url.Parse(raw); err != nil { // user:password, and the host forgotten
-		return scheme + "://***"
-	}
-	return scheme + "://" + rest
 }

@@ -99,23 +99,15 @@ func TestUpInstances(t *testing.T) {
 	}
 }
 
-// TestMaskedURL: nothing is shown that may be a password, also one whose special
-// characters were not written as %XX.
-func TestMaskedURL(t *testing.T) {
-	for raw, want := range map[string]string{
-		"postgres://u:secret@h:1/d?sslmode=disable": "postgres://***@h:1/d",
-		"postgres://h/d?password=secret":            "postgres://h/d",
-		"postgres://h/d?password=sec@ret":           "postgres://***",
-		"postgres://u:1#secret@h/d":                 "postgres://***",
-		"postgres://u:1?secret@h/d":                 "postgres://***",
-		"postgres://u:1/secret@h/d":                 "postgres://***@h/d",
-		"postgres://u:sec@ret@h/d":                  "postgres://***@h/d",
-		"postgres://u:secret":                       "postgres://***",
-		"secret":                                    "***",
-	} {
-		if got := maskedURL(raw); got != want {
-			t.Errorf("%s is shown as %s, want %s", raw, got, want)
-		}
+// TestRateLimits: the defaults, what the environment changes of them, and what it may not.
+func TestRateLimits(t *testing.T) {
+	l, err := rateLimits(&console{environ: []string{"PGANALYTICS_RATE_PUSH=5/s burst 9", "PGANALYTICS_RATE_SIGN_IN=off"}})
+	if err != nil || l.Push.Burst != 9 || l.SignIn.PerSecond != 0 || l.Register.Burst == 0 {
+		t.Errorf("%+v %v", l, err)
+	}
+	_, err = rateLimits(&console{environ: []string{"PGANALYTICS_RATE_REGISTER=often"}})
+	if err == nil || !strings.Contains(err.Error(), `PGANALYTICS_RATE_REGISTER = "often"`) {
+		t.Errorf("%v", err)
 	}
 }
 
