@@ -172,7 +172,7 @@ const Closed = "closed"
 type Unobserved struct {
 	Family   string
 	Database string
-	Reason   string // evicted, reset, restart, privilege, collector_change, restored, vanished
+	Reason   string // evicted, reset, restart, privilege, collector_change, restored, corrupt, vanished
 	Since    int64
 	At       int64
 	Detail   string

@@ -791,7 +791,7 @@ type Unobserved struct {
 	// microseconds: as decimal numbers all sums add up exactly. A column that the server lacked in the whole window is absent.
 	Lower StatementSums `json:"lower"`
 
-	// Reason evicted, reset, restart, privilege, collector_change, restored, vanished
+	// Reason evicted, reset, restart, privilege, collector_change, restored, corrupt, vanished
 	Reason string `json:"reason"`
 
 	// Since Unix seconds

@@ -460,7 +460,7 @@ export interface components {
             coverage: components["schemas"]["Coverage"];
         };
         Unobserved: {
-            /** @description evicted, reset, restart, privilege, collector_change, restored, vanished */
+            /** @description evicted, reset, restart, privilege, collector_change, restored, corrupt, vanished */
             reason: string;
             detail?: string;
             since: components["schemas"]["Time"];

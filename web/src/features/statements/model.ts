@@ -55,7 +55,7 @@ export function imbalance(account: Statements, column: string): number {
 }
 
 export const unobservedText: Record<string, string> = {
-  evicted: "evicted", reset: "statistics reset", restart: "server restarted", restored: "collector restored from a copy", privilege: "rows became visible or hidden", collector_change: "another collector took over", vanished: "vanished between two readings",
+  evicted: "evicted", reset: "statistics reset", restart: "server restarted", restored: "collector restored from a copy", corrupt: "the collector's copy was damaged", privilege: "rows became visible or hidden", collector_change: "another collector took over", vanished: "vanished between two readings",
 };
 
 /** Bucket by bucket a / b, where both are known and something was counted. */
