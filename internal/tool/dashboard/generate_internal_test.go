@@ -170,7 +170,7 @@ func TestProvisioning(t *testing.T) {
 			}
 		}
 	}
-	if s := byPath["grafana/provisioning/datasources/pganalytics.yaml"]; !strings.Contains(s, "uid: pganalytics\n") || !strings.Contains(s, "url: timescale:5432\n") {
+	if s := byPath["grafana/provisioning/datasources/pganalytics.yaml"]; !strings.Contains(s, "uid: pganalytics\n") || !strings.Contains(s, "url: $GRAFANA_DB_URL\n") {
 		t.Errorf("data source:\n%s", s)
 	}
 	var rules ruleFile

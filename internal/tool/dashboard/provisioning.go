@@ -41,8 +41,8 @@ func ordered(pairs ...any) *object {
 
 func provisioning() ([]catalog.File, error) {
 	sources := ordered("apiVersion", 1, "datasources", []*object{ordered(
-		"name", "pgAnalytics", "uid", sourceUID, "type", sourceType, "access", "proxy", "url", "timescale:5432", "user", "grafana",
-		"jsonData", ordered("database", "metrics", "sslmode", "disable", "postgresVersion", 1600, "timescaledb", false, "maxOpenConns", 10, "maxIdleConns", 4, "connMaxLifetime", 3600),
+		"name", "pgAnalytics", "uid", sourceUID, "type", sourceType, "access", "proxy", "url", "$GRAFANA_DB_URL", "user", "grafana",
+		"jsonData", ordered("database", "metrics", "sslmode", "$GRAFANA_DB_SSLMODE", "postgresVersion", 1600, "timescaledb", false, "maxOpenConns", 10, "maxIdleConns", 4, "connMaxLifetime", 3600),
 		"secureJsonData", ordered("password", "$__file{"+passwordFile+"}"), "isDefault", true, "editable", false)})
 	providers := ordered("apiVersion", 1, "providers", []*object{ordered(
 		"name", "pgAnalytics", "orgId", 1, "folder", "pgAnalytics", "folderUid", "pganalytics", "type", "file", "disableDeletion", true, "allowUiUpdates", false,
