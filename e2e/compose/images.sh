@@ -8,13 +8,12 @@ cd "$(dirname "$0")/../.."
 work=${PGA_TEST_IMAGES:-/var/tmp/pganalytics-e2e-images}
 mkdir -p "$work"
 have() { docker image inspect "$1" >/dev/null 2>&1; }
-docker() { /usr/bin/docker "$@"; }
 
 base=pganalytics-e2e/debian:bookworm
 if ! have "$base"; then
   echo "base image: debootstrap"
   rm -rf "$work/root"
-  debootstrap --variant=minbase --include=ca-certificates bookworm "$work/root" "${PGA_TEST_DEBIAN:-http://deb.debian.org/debian}" >"$work/debootstrap.log" 2>&1 || {
+  debootstrap --variant=minbase --include=ca-certificates bookworm "$work/root" >"$work/debootstrap.log" 2>&1 || {
     tail -5 "$work/debootstrap.log" >&2
     exit 1
   }
