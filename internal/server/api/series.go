@@ -86,6 +86,13 @@ func (s *Server) series(w http.ResponseWriter, r *http.Request, _ auth.Caller) e
 		}
 		out = seriesAnswer(&q, res, sp)
 		gaps := gapsOf(account, q.Column.Kind == catalog.Counter)
+		if q.Column.Kind == catalog.Counter {
+			forgotten, err := series.ReadUnobserved(ctx, tx, q.Instance, q.Family.Name, q.Window)
+			if err != nil {
+				return err
+			}
+			gaps = append(gaps, forgottenGaps(forgotten)...)
+		}
 		out.Gaps = &gaps
 		return nil
 	})
@@ -150,6 +157,23 @@ func gapsOf(a *ledger.Account, counter bool) []Gap {
 		out = append(out, Gap{
 			From: seconds(g.From), To: seconds(g.To), Outcome: GapOutcome(g.Outcome), Reason: g.Reason, Detail: optional(g.Detail), Database: optional(g.Database),
 			Ticks: g.Ticks, Spanned: counter && g.Closed && g.Outcome != "dropped",
+		})
+	}
+	return out
+}
+
+// forgottenGaps are the spans of a counter whose amount nobody knows: what is drawn
+// there is a lower bound. What concerns single rows of a frame (evicted, vanished,
+// privilege) is no gap; the account of the statements tells it.
+func forgottenGaps(list []series.Unobserved) (out []Gap) {
+	for _, u := range list {
+		switch u.Reason {
+		case "evicted", "vanished", "privilege":
+			continue
+		}
+		out = append(out, Gap{
+			From: seconds(u.Since), To: seconds(u.Until), Outcome: GapOutcomeUnobserved, Reason: u.Reason, Detail: optional(u.Detail), Database: optional(u.Database),
+			Ticks: u.Times, Spanned: true,
 		})
 	}
 	return out

@@ -69,6 +69,11 @@ func TestSeriesOfCounters(t *testing.T) {
 	first := plan(slow(0), time.Minute, "", "database", "wal")
 	first.Schedules[1].Reason, first.Schedules[1].Every, first.Schedules[1].Detail = "version", 0, "PostgreSQL 12 has no pg_stat_wal"
 	first.Schedules[0].Absent = []string{"parallel_workers_launched"}
+	crash := slow(8)
+	crash.Unobserved = []frame.Unobserved{
+		{Family: "database", Reason: "restart", Since: tk[7], At: tk[8], Detail: "crash"},
+		{Family: "database", Reason: "evicted", Since: tk[7], At: tk[8]}, // of rows: no gap
+	}
 	a.push(
 		add(first, "database", "", 0, 0, row{"datid": 5, "datname": "shop", "numbackends": 1}, row{"datid": 6, "datname": "mail", "numbackends": 1}),
 		add(slow(1), "database", "", 60_000, 0, database(5, 60, 1_500), database(6, 120, 0)),
@@ -77,7 +82,7 @@ func TestSeriesOfCounters(t *testing.T) {
 		fail(slow(4), frame.Failed, "statement_timeout", "canceled", "database"),
 		fail(slow(5), frame.Failed, "statement_timeout", "canceled again", "database"),
 		add(slow(6), "database", "", 180_000, 0, database(5, 360, 0)),
-		add(slow(8), "database", "", 60_000, 0, database(5, 60, 1)),
+		add(crash, "database", "", 60_000, 0, database(5, 60, 1)),
 		fail(slow(7), frame.Skipped, "overrun", "", "database"),
 	)
 	full := fmt.Sprintf("family=database&from=%d&to=%d&step=60", tk[0]/1_000_000, tk[10]/1_000_000)
@@ -104,7 +109,7 @@ func TestSeriesOfCounters(t *testing.T) {
 		gaps = append(gaps, fmt.Sprint(dig(t, g, "outcome"), " ", dig(t, g, "reason"), " ", dig(t, g, "ticks"), " ", dig(t, g, "spanned"), " ", dig(t, g, "detail")))
 	}
 	// The collector is alive: what has no outcome yet is pending, and no gap.
-	if got := strings.Join(gaps, "; "); got != "failed statement_timeout 2 true canceled again; skipped overrun 1 true <nil>" {
+	if got := strings.Join(gaps, "; "); got != "failed statement_timeout 2 true canceled again; skipped overrun 1 true <nil>; unobserved restart 1 true crash" {
 		t.Errorf("gaps: %s", got)
 	}
 	if from, to := dig(t, v, "gaps", 0, "from"), dig(t, v, "gaps", 0, "to"); fmt.Sprint(from) != fmt.Sprint(tk[3]/1_000_000) || fmt.Sprint(to) != fmt.Sprint(tk[5]/1_000_000) {

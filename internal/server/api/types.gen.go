@@ -98,10 +98,11 @@ func (e FamilyStateLane) Valid() bool {
 
 // Defines values for GapOutcome.
 const (
-	GapOutcomeDropped GapOutcome = "dropped"
-	GapOutcomeFailed  GapOutcome = "failed"
-	GapOutcomeMissing GapOutcome = "missing"
-	GapOutcomeSkipped GapOutcome = "skipped"
+	GapOutcomeDropped    GapOutcome = "dropped"
+	GapOutcomeFailed     GapOutcome = "failed"
+	GapOutcomeMissing    GapOutcome = "missing"
+	GapOutcomeSkipped    GapOutcome = "skipped"
+	GapOutcomeUnobserved GapOutcome = "unobserved"
 )
 
 // Valid indicates whether the value is a known member of the GapOutcome enum.
@@ -114,6 +115,8 @@ func (e GapOutcome) Valid() bool {
 	case GapOutcomeMissing:
 		return true
 	case GapOutcomeSkipped:
+		return true
+	case GapOutcomeUnobserved:
 		return true
 	default:
 		return false
@@ -404,7 +407,7 @@ type FamilyState struct {
 // FamilyStateLane defines model for FamilyState.Lane.
 type FamilyStateLane string
 
-// Gap ticks that were not stored. A counter's next frame spans them (spanned), a gauge has nothing.
+// Gap ticks that were not stored. A counter's next frame spans them (spanned), a gauge has nothing. unobserved - a counter's frame lacks what was forgotten, so its values there are lower bounds.
 type Gap struct {
 	Database *string `json:"database,omitempty"`
 	Detail   *string `json:"detail,omitempty"`

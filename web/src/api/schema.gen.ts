@@ -506,14 +506,14 @@ export interface components {
                 number | null
             ][];
         };
-        /** @description ticks that were not stored. A counter's next frame spans them (spanned), a gauge has nothing. */
+        /** @description ticks that were not stored. A counter's next frame spans them (spanned), a gauge has nothing. unobserved - a counter's frame lacks what was forgotten, so its values there are lower bounds. */
         Gap: {
             /** @description a tick before the first of them */
             from: components["schemas"]["Time"];
             /** @description the last of them */
             to: components["schemas"]["Time"];
             /** @enum {string} */
-            outcome: "failed" | "skipped" | "dropped" | "missing";
+            outcome: "failed" | "skipped" | "dropped" | "missing" | "unobserved";
             reason: string;
             detail?: string;
             database?: string;
